@@ -1,0 +1,234 @@
+"""What the control half says to the engine, to the desk and to the store, and the Protocols they implement.
+
+Every frame is a tagged msgspec Struct; unknown fields are ignored and new fields have defaults, so neighbours one version
+apart understand each other (DESIGN §4.3). On a stream a frame is a 4-byte big-endian length and its msgpack bytes; on a
+SOCK_SEQPACKET socketpair one packet is one frame, and descriptors (table memfds) ride with it as SCM_RIGHTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from sipctl.routing.snapshot import RoutingState
+
+MAX_FRAME_BYTES = 64 << 20
+
+
+# -- router → controller -------------------------------------------------------------------------------------------------------
+
+
+class Hello(msgspec.Struct, tag="hello", frozen=True):
+    """First frame on a link: who I am and what I hold, so that a starting controller adopts it (CALLS 4.6)."""
+
+    name: str  # "r1" …
+    slot: int
+    pid: int
+    state: RoutingState | None  # the last state taken, whole; None before the first
+    build: str = ""
+
+
+class Ack(msgspec.Struct, tag="ack", frozen=True):
+    name: str
+    term: int
+    seq: int
+    revision: int
+
+
+class Nack(msgspec.Struct, tag="nack", frozen=True):
+    name: str
+    term: int
+    seq: int
+    reason: str
+
+
+class SbcObservation(msgspec.Struct, frozen=True):
+    """What one router measured of one SBC."""
+
+    operating: int  # snapshot.Operating
+    reason: str  # one sentence
+    since_s: float  # monotonic instant of the last change
+    resting_s: float = 0.0  # seconds of rest left
+    suspect: bool = False
+    calls: int = 0
+    missed_probes: int = 0  # in a row, now
+    last_missed_s: float | None = None  # monotonic instant of the last probe that failed
+    last_heard_s: float | None = None  # monotonic instant anything came from its address
+    last_sent_s: float | None = None
+    probe_rtt_ms: float | None = None
+
+
+class TrunkObservation(msgspec.Struct, frozen=True):
+    calls: int = 0
+    cps: int = 0
+    last_invite_unix_s: float | None = None
+
+
+class Observe(msgspec.Struct, tag="observe", frozen=True):
+    """Periodic (every 500 ms) and at once when an operating state changes; the whole view, not a difference."""
+
+    name: str
+    at_s: float  # monotonic
+    sbcs: Mapping[str, SbcObservation]
+    trunks: Mapping[str, TrunkObservation]
+    entry_points: Mapping[str, int]  # calls now
+    tenants: Mapping[str, int]  # calls now
+    calls: int
+    loop_gap_s: float  # longest gap of the router's loop since the last Observe
+    local_errors: int  # sends that failed for reasons of our own, since start
+    strangers: tuple[tuple[str, int, float], ...] = ()  # (address, packets, last seen unix s), bounded
+    counters: Mapping[str, int] = {}
+    wanted_names: tuple[str, ...] = ()  # FQDNs of remote targets to resolve
+    heard_s: float | None = None  # monotonic instant anything at all was heard
+    sent_s: float | None = None
+
+
+class Farewell(msgspec.Struct, tag="farewell", frozen=True):
+    """The router leaves on purpose (drain done, or told to stop)."""
+
+    name: str
+    reason: str
+
+
+FromRouter = Hello | Ack | Nack | Observe | Farewell
+
+
+# -- controller → router -------------------------------------------------------------------------------------------------------
+
+
+class Publish(msgspec.Struct, tag="publish", frozen=True):
+    """The whole state; the table's memfd rides along whenever the router may not have that table yet."""
+
+    state: RoutingState
+    has_table: bool = False
+
+
+class ProbeNow(msgspec.Struct, tag="probe-now", frozen=True):
+    """`sipctl sbc probe NAME`."""
+
+    sbc: str
+
+
+ToRouter = Publish | ProbeNow
+
+
+# -- desk ↔ controller ---------------------------------------------------------------------------------------------------------
+
+
+class Command(msgspec.Struct, tag="command", frozen=True):
+    """One wish of an operator. `op` is one of OPS in `control/changes.py`."""
+
+    id: str  # operation id, made by the desk: "op-7Q2…"
+    op: str
+    args: Mapping[str, Any]
+    actor: str  # name of the token
+    reason: str
+    dry_run: bool = False
+    force: tuple[str, ...] = ()  # names of safety rules to override
+
+
+class Answer(msgspec.Struct, tag="answer", frozen=True):
+    """The controller's reply; several may follow one Command (accepted, then done once every router has it)."""
+
+    id: str
+    status: str  # "accepted" | "done" | "refused" | "conflict" | "invalid" | "failed"
+    text: str  # one sentence
+    code: str = ""  # stable slug: rule name when refused
+    hint: str = ""
+    body: Mapping[str, Any] = {}
+    final: bool = True
+
+
+class View(msgspec.Struct, tag="view", frozen=True):
+    """The whole picture for reads: FORMATS §3 `GET /v1/status` under `status`, the rest beside it."""
+
+    status: Mapping[str, Any]
+    detail: Mapping[str, Any]  # "tenants", "probes", "operations", "strangers", "counters", "routers"
+    state: RoutingState | None = None  # as last published: `route` with live states
+    table_path: str = ""  # file of the live revision's table image, for `route` on the desk
+
+
+class Notice(msgspec.Struct, tag="notice", frozen=True):
+    """One line of the running story (a decision, an alarm, a router come or gone): log, history and SSE show the same sentence."""
+
+    kind: str  # "decision" | "alarm" | "alarm-cleared" | "router" | "plan" | "sbc" | "operator"
+    text: str
+    at_unix_s: float
+    fields: Mapping[str, Any] = {}
+
+
+class WriteFailed(msgspec.Struct, tag="write-failed", frozen=True):
+    """The desk could not write (CDR, log): the controller turns it into an alarm."""
+
+    what: str
+    text: str
+
+
+FromDesk = Command | WriteFailed
+ToDesk = Answer | View | Notice
+
+
+# -- the store -----------------------------------------------------------------------------------------------------------------
+
+
+class Revision(msgspec.Struct, frozen=True):
+    number: int
+    at_unix_s: float
+    author: str
+    reason: str
+    commit: str | None
+    base: int | None
+    files: Mapping[str, str]  # path relative to DIR → text
+    live_at_unix_s: float | None = None
+
+
+class DecisionRecord(msgspec.Struct, frozen=True):
+    """One decision of one group, with all it was made from (CALLS 4.5)."""
+
+    group: str
+    epoch: int
+    term: int
+    at_unix_s: float
+    rule: str
+    sentence: str
+    before: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    after: Mapping[str, Any]
+    actor: str = "sipctl"
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """Runtime wishes and memory that survive restart, apply and rollback."""
+
+    groups: Mapping[str, Mapping[str, Any]] = {}  # machine state, holds, pins, latch, last moves, by group
+    sbc_admin: Mapping[str, int] = {}
+    tenant_admin: Mapping[str, int] = {}
+    trunk_admin: Mapping[str, int] = {}
+    node_admin: int = 0
+    automation: bool = True
+    extra_sources: tuple[tuple[str, str, float], ...] = ()
+    retired: tuple[Any, ...] = ()
+    resolved: Mapping[str, Any] = {}  # last good DNS answers
+    term: int = 0
+    seq: int = 0
+
+
+class Store(Protocol):
+    """Durable memory. Every method may block and may raise StoreError: call it from the store's own thread."""
+
+    def load_wishes(self) -> Wishes: ...
+    def save_wishes(self, wishes: Wishes) -> None: ...
+    def take_term(self, at_least: int) -> int: ...
+    def append_decision(self, record: DecisionRecord) -> None: ...
+    def decisions(self, group: str | None, limit: int) -> list[DecisionRecord]: ...
+    def add_revision(self, revision: Revision) -> None: ...
+    def revision(self, number: int) -> Revision | None: ...
+    def revisions(self, limit: int) -> list[Revision]: ...
+    def live_revision(self) -> Revision | None: ...
+    def set_live(self, number: int, at_unix_s: float) -> None: ...
+    def ids(self) -> dict[str, dict[str, int]]: ...
+    def save_ids(self, ids: Mapping[str, Mapping[str, int]]) -> None: ...
+    def keys(self) -> list[tuple[int, bytes, float]]: ...
+    def save_key(self, key_id: int, secret: bytes, at_unix_s: float) -> None: ...
