@@ -1,0 +1,53 @@
+# `make demo` shows it, `make test` proves it; both make their own environment first (bin/bootstrap).
+SHELL := /bin/bash
+PY := .venv/bin/python
+SEED ?=
+SEEDS ?= 2000
+ONLY ?=
+SIPCTL_TORTURE_DIR ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check sim bench accept torture dev clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+demo: ## a carrier, two tenants and a failover on this machine, in under a minute
+	@bin/bootstrap run
+	@.venv/bin/sipctl demo $(DEMO)
+
+run: ## route calls by ./dialplans and ./sbc_configs until Ctrl-C
+	@bin/bootstrap run
+	@.venv/bin/sipctl run $(RUN)
+
+test: dev ## everything that decides whether a change is good
+	@$(PY) -m pytest -n 2 --dist loadscope -m "not serial"
+	@$(PY) -m pytest -p no:xdist -m serial
+
+check: dev ## ruff, mypy and the import rules, in under a minute
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(PY) -m pytest -p no:xdist tests/test_tidy.py
+
+sim: dev ## simulated worlds: SEED=n repeats one, SEEDS=n runs that many
+	@$(PY) -m tests.sim.run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+bench: dev ## CPU and delay per call beside Kamailio, resolve and compile at a million numbers, decision to first call
+	@$(PY) -m bench.bench_resolve
+	@$(PY) -m bench.cpu_per_call
+	@$(PY) -m bench.post_dial_delay
+	@$(PY) -m bench.decision_to_first_call
+
+accept: dev ## seconds and ratios on sockets: exits 1 on a miss; ONLY=name,name runs some of them
+	@$(PY) -m tests.accept.run $(if $(ONLY),--only $(ONLY))
+
+torture: dev ## the messages of RFC 4475 from the folder SIPCTL_TORTURE_DIR names
+	@test -n "$(SIPCTL_TORTURE_DIR)" || { echo "SIPCTL_TORTURE_DIR must name a folder with the .dat files of RFC 4475" >&2; exit 2; }
+	@SIPCTL_TORTURE_DIR="$(SIPCTL_TORTURE_DIR)" $(PY) -m tests.sip.torture
+
+dev:
+	@bin/bootstrap dev
+
+clean: ## remove what the other targets made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist ./*.egg-info .sipctl
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
