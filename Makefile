@@ -43,7 +43,7 @@ accept: dev ## seconds and ratios on sockets: exits 1 on a miss; ONLY=name,name 
 
 torture: dev ## the messages of RFC 4475 from the folder SIPCTL_TORTURE_DIR names
 	@test -n "$(SIPCTL_TORTURE_DIR)" || { echo "SIPCTL_TORTURE_DIR must name a folder with the .dat files of RFC 4475" >&2; exit 2; }
-	@SIPCTL_TORTURE_DIR="$(SIPCTL_TORTURE_DIR)" $(PY) -m tests.sip.torture
+	@SIPCTL_TORTURE_DIR="$(SIPCTL_TORTURE_DIR)" $(PY) -m tests.sip.rfc4475
 
 dev:
 	@bin/bootstrap dev
