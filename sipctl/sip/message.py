@@ -52,12 +52,11 @@ _SPELLINGS: Final = {
 _COMPACT: Final = {b"v": VIA, b"f": FROM, b"t": TO, b"i": CALL_ID, b"m": CONTACT, b"l": CONTENT_LENGTH, b"x": SESSION_EXPIRES}
 # Frequent headers that routing never reads: known by spelling so that they cost one lookup and no lower().
 _PASSED_OVER: Final = (
-    b"Allow", b"Supported", b"User-Agent", b"Server", b"Content-Type", b"Accept", b"Subject", b"Date", b"Require", b"Min-SE", b"Expires",
-    b"Content-Disposition", b"Allow-Events", b"P-Charging-Vector", b"Session-ID", b"Identity", b"Timestamp", b"Organization", b"P-Early-Media",
+    b"Allow", b"Supported", b"User-Agent", b"Server", b"Content-Type", b"Accept", b"Subject", b"Date", b"Require", b"Min-SE",
+    b"Expires", b"Content-Disposition", b"Allow-Events", b"P-Charging-Vector", b"Session-ID", b"Identity", b"Timestamp",
+    b"Organization", b"P-Early-Media",
 )
-_EXACT: Final = (
-    {name: code for code, name in _SPELLINGS.items()} | _COMPACT | {name: OTHER for name in _PASSED_OVER}
-)
+_EXACT: Final = {name: code for code, name in _SPELLINGS.items()} | _COMPACT | dict.fromkeys(_PASSED_OVER, OTHER)
 _LOWER: Final = {name.lower(): code for code, name in _SPELLINGS.items()} | _COMPACT
 _SINGLE: Final = frozenset((FROM, TO, CALL_ID, CSEQ, MAX_FORWARDS))
 _MANDATORY: Final = (VIA, FROM, TO, CALL_ID, CSEQ)
@@ -152,9 +151,9 @@ def index(data: bytes) -> Message:
     if end > MAX_HEAD_BYTES:
         raise SipSyntaxError(f"header longer than {MAX_HEAD_BYTES} bytes", offset=MAX_HEAD_BYTES, status=513)
     head = data[:end]
-    lines = head.split(b"\r\n")
+    lines = head.splitlines()  # at CRLF, and at bare CR or LF, which must not be there
     breaks = len(lines) - 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+    if head.count(b"\r\n") != breaks or b"\0" in head or head[-1:] in (b"\r", b"\n"):
         raise SipSyntaxError("bare CR, bare LF or NUL in the header", offset=_first_control(head))
     if breaks > MAX_LINES:
         raise SipSyntaxError(f"more than {MAX_LINES} header lines", offset=end, status=513)
@@ -166,11 +165,10 @@ def index(data: bytes) -> Message:
     message.lines = lines
     _read_start_line(message, start)
     message.at = at = {}
+    lookup = _EXACT.get
     lengths = 0
-    exact = _EXACT
-    i = 0
-    for line in lines:
-        code = exact.get(line[: line.find(b":")])
+    for i, line in enumerate(lines):
+        code = lookup(line.partition(b":")[0])
         if code is None:
             if line[:1] in (b" ", b"\t"):  # folded: join and begin again
                 _join_folds(lines)
@@ -185,7 +183,6 @@ def index(data: bytes) -> Message:
                 raise SipSyntaxError(f"{NAME_OF[code]} stands twice", offset=data.find(line))
             if code == CONTENT_LENGTH:
                 lengths += 1
-        i += 1
     if lengths:
         _cut_body(message, lengths)
     return message
@@ -226,7 +223,7 @@ def join(start: bytes, lines: Sequence[bytes], body: bytes) -> bytes:
 
 def _read_start_line(message: Message, start: bytes) -> None:
     parts = start.split(b" ")
-    if start[:4].upper() == b"SIP/":
+    if parts[0] == b"SIP/2.0" or start[:4].upper() == b"SIP/":
         if parts[0].upper() != b"SIP/2.0":
             raise SipSyntaxError("unknown SIP version", offset=0, status=505)
         if len(parts) < 2 or len(parts[1]) != 3 or not parts[1].isdigit() or not b"100" <= parts[1] <= b"699":
@@ -279,7 +276,7 @@ def _reindex(message: Message) -> Message:
 
 def _cut_body(message: Message, lengths: int) -> None:
     """Hold the body to Content-Length: shorter is a 400, octets beyond it are dropped (RFC 3261 §18.3)."""
-    text = message.value(CONTENT_LENGTH)
+    text = message.lines[message.at[CONTENT_LENGTH]].partition(b":")[2].strip()
     if not text.isdigit() or len(text) > 9:
         raise SipSyntaxError("Content-Length is not a plain number", offset=message.offset_of(CONTENT_LENGTH))
     if lengths > 1 and any(other != text for other in message.values(CONTENT_LENGTH)):
