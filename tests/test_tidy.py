@@ -36,8 +36,8 @@ PURE_MODULES = {"control/reconcile.py", "engine/kamailio/render.py", "engine/kam
 DRIVERS = ("testing/demo",)  # what gives the modelled parties sockets and a clock
 OUTSIDE_WORLD = {
     "aiohttp", "asyncio", "concurrent", "glob", "logging", "multiprocessing", "os", "queue", "random", "secrets", "select",
-    "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "tempfile", "threading", "time", "uuid",
-    "uvloop",
+    "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "tempfile", "threading", "time",
+    "uuid", "uvloop",
 }  # fmt: skip
 FILE_CALLS = {"open", "print", "input", "exec", "eval"}
 WORLD_ATTRIBUTES = {"now", "utcnow", "today"}  # of datetime and date: a wall clock by another name
