@@ -72,7 +72,6 @@ class Driver:
 
     __slots__ = (
         "_by_fd",
-        "_core",
         "_heed",
         "_notes",
         "_out",
@@ -83,6 +82,7 @@ class Driver:
         "_stopping",
         "_streams",
         "_watched",
+        "core",
         "counters",
         "gap_s",
         "now_s",
@@ -91,7 +91,7 @@ class Driver:
 
     def __init__(self, core: DrivenCore, heed: Callable[[Notes, float], None]) -> None:
         """`heed` is handed the core's notes (a list that is reused: copy what you keep)."""
-        self._core = core
+        self.core = core
         self._heed = heed
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}  # datagram sockets by listen index
@@ -155,7 +155,7 @@ class Driver:
 
     def run(self, every: Callable[[float], None]) -> None:
         """Turn until `stop`. `every(now_s)` is called once per turn, at least every POLL_S: cheap duties only."""
-        core, poll = self._core, self._poll.poll
+        core, poll = self.core, self._poll.poll
         by_fd, watched = self._by_fd, self._watched
         turned_s = monotonic_s()
         while not self._stopping:
@@ -195,7 +195,7 @@ class Driver:
 
     def _read(self, index: int, sock: socket.socket, six: bool, now_s: float) -> None:
         """One batch of one socket. The inner loop is the hot path: nothing is done in it that can be done outside."""
-        receive, recvfrom = self._core.receive, sock.recvfrom
+        receive, recvfrom = self.core.receive, sock.recvfrom
         out, notes = self._out, self._notes
         count = 0
         try:
@@ -218,7 +218,7 @@ class Driver:
 
     def _tick(self, now_s: float) -> None:
         try:
-            self._core.tick(now_s, self._out, self._notes)
+            self.core.tick(now_s, self._out, self._notes)
         except Exception as failure:  # noqa: BLE001 - the fence, around timers
             self._count_exception(failure, b"")
         self.flush()
@@ -235,7 +235,7 @@ class Driver:
     def receive(self, data: bytes, where: int, address: Address) -> None:
         """A whole message from a stream."""
         try:
-            self._core.receive(data, where, address, self.now_s, self._out, self._notes)
+            self.core.receive(data, where, address, self.now_s, self._out, self._notes)
         except Exception as failure:  # noqa: BLE001 - the fence
             self._fence(failure, data)
         self.flush()
@@ -251,7 +251,7 @@ class Driver:
     def send_failed(self, where: int, address: Address) -> None:
         """A peer cannot be reached: tell the core, which may advance at once."""
         try:
-            self._core.send_failed(where, address, self.now_s, self._out, self._notes)
+            self.core.send_failed(where, address, self.now_s, self._out, self._notes)
         except Exception as failure:  # noqa: BLE001 - the fence
             self._count_exception(failure, b"")
 
@@ -264,21 +264,24 @@ class Driver:
         self._sending = True
         out, senders = self._out, self._senders
         known = len(senders)
-        for where, data, address in out:
-            send = senders[where] if where < known else None
-            if send is None:
-                if self._streams is not None:
-                    self._streams.send(where, data, address)
-                else:
-                    self.send_failed(where, address)
-                continue
-            try:
-                send(data, address)
-            except OSError:
-                self._send_again(where, data, address)
-        self.counters["datagrams_out"] += len(out)
-        out.clear()
-        self._sending = False
+        try:
+            for where, data, address in out:
+                send = senders[where] if where < known else None
+                try:
+                    if send is not None:
+                        send(data, address)
+                    elif self._streams is not None:
+                        self._streams.send(where, data, address)
+                    else:
+                        self.send_failed(where, address)
+                except OSError:
+                    self._send_again(where, data, address)
+                except (OverflowError, TypeError, ValueError) as failure:  # an address no socket can take
+                    self._count_exception(failure, data)
+        finally:
+            self.counters["datagrams_out"] += len(out)
+            out.clear()
+            self._sending = False
 
     def _send_again(self, where: int, data: bytes, address: Address) -> None:
         """A failed send may tell of another peer's ICMP error: the second failure is our own."""
@@ -315,7 +318,7 @@ class Driver:
         self._notes.clear()
         self._count_exception(failure, data)
         try:
-            self._core.forget(data)
+            self.core.forget(data)
         except Exception as second:  # noqa: BLE001 - forgetting may fail on the same bytes
             self._count_exception(second, b"")
 
@@ -340,6 +343,6 @@ class Driver:
         if gap_s > self.gap_s:
             self.gap_s = gap_s
         try:
-            self._core.on_gap(gap_s, now_s)
+            self.core.on_gap(gap_s, now_s)
         except Exception as failure:  # noqa: BLE001 - the fence
             self._count_exception(failure, b"")
