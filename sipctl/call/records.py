@@ -1,0 +1,364 @@
+"""What a router keeps of its calls in memory that outlives it (DESIGN §4.2, CALLS 1.8).
+
+Theory. A slot's memfd is handed in as a memoryview. A router that is killed leaves it as it was; its successor maps the same
+pages and goes on. So everything a call needs to go on stands here, written before the message that depends on it leaves, and
+nothing else does. All instants are CLOCK_MONOTONIC of the host, which both routers share.
+
+    head          1 page       magic, version
+    cells         1,024 × 96   health of one SBC each, by numeric id (written by health's `pack`)
+    set-ups       4,096 × 4 KiB   a call between its INVITE and the end of its last transaction
+    answered      65,536 × 128  a call that is up: these records are what limits and `calls active` count
+
+A set-up record has sections with a checksum each, because they are written at different times: `base` once when the call is
+accepted (the INVITE as received stands in it), `server` whenever the upstream transaction moves, one `attempt` per target tried.
+A section that was torn by the kill is dropped; a record whose base is torn was never acted upon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final, NamedTuple
+from zlib import crc32
+
+MAGIC: Final = b"sipctl-slot-1\0\0\0"
+HEAD_BYTES: Final = 4096
+CELLS: Final = 1024
+CELL_BYTES: Final = 96
+MAX_CELL_BYTES: Final = 87
+SETUPS: Final = 4096
+SETUP_BYTES: Final = 4096
+ANSWERED: Final = 65536
+ANSWERED_BYTES: Final = 128
+MAX_ATTEMPTS: Final = 4
+
+_CELLS_AT: Final = HEAD_BYTES
+_SETUPS_AT: Final = _CELLS_AT + CELLS * CELL_BYTES
+_ANSWERED_AT: Final = _SETUPS_AT + SETUPS * SETUP_BYTES
+SLOT_BYTES: Final = _ANSWERED_AT + ANSWERED * ANSWERED_BYTES
+
+_CRC: Final = Struct("<I")
+_CELL: Final = Struct("<IIB87s")  # crc, SBC id, length, data
+
+# base: crc | live, length of the INVITE | socket, port, trunk, entry point, tenant at start | start mono, start unix | cdr id | host
+_BASE: Final = Struct("<IBHIHIIIdd8s46s")
+_SERVER_AT: Final = 128
+# server: crc | state, flags, status, attempts made | due, ringing since (unix) | length of the final response
+_SERVER: Final = Struct("<IBBHBddH")
+_ATTEMPT_AT: Final = 192
+# attempt: crc | live, state, flags, status, reach | sbc, tenant, socket, port | started, no-reply, progress, gone | branch, host
+_ATTEMPT: Final = Struct("<IBBBHBIIIHdddd48s46s")
+_ATTEMPT_STRIDE: Final = 160
+_INVITE_AT: Final = _ATTEMPT_AT + MAX_ATTEMPTS * _ATTEMPT_STRIDE
+MAX_INVITE_BYTES: Final = SETUP_BYTES - _INVITE_AT  # INVITE and, after it, the final response we sent
+
+# answered: crc | live, trunk, sbc, tenant, entry point | start unix, seen mono, expires mono | key, cdr id | socket, port, host
+_ANSWERED_RECORD: Final = Struct("<IBIIIIddd16s8sIH46s")
+assert _BASE.size <= _SERVER_AT and _SERVER_AT + _SERVER.size <= _ATTEMPT_AT and _ATTEMPT.size <= _ATTEMPT_STRIDE
+assert _ANSWERED_RECORD.size <= ANSWERED_BYTES
+
+
+class Base(NamedTuple):
+    """The part of a set-up that never changes."""
+
+    invite: bytes  # as received
+    socket: int
+    host: str
+    port: int
+    trunk_id: int
+    entry_id: int
+    tenant_id: int
+    start_s: float  # monotonic
+    start_unix_s: float
+    cdr_id: bytes  # 8 octets
+
+
+class Server(NamedTuple):
+    """Where the upstream transaction stands."""
+
+    state: int
+    flags: int
+    status: int  # of the final response sent, 0 before
+    attempts: int
+    due_s: float  # when it ends by itself
+    ring_unix_s: float
+    final: bytes  # the final response as sent; b"" before, or if it found no room
+
+
+class AttemptRecord(NamedTuple):
+    """One target tried."""
+
+    state: int
+    flags: int
+    status: int
+    reach: int
+    sbc_id: int
+    tenant_id: int
+    socket: int
+    host: str
+    port: int
+    started_s: float
+    no_reply_s: float  # deadline for anything at all
+    progress_s: float  # deadline for more than what came: no_progress, or timer C
+    gone_s: float  # when nothing more can come of it
+    branch: bytes
+
+
+class Setup(NamedTuple):
+    """One set-up record, read back."""
+
+    index: int
+    base: Base
+    server: Server | None
+    attempts: list[AttemptRecord]
+
+
+class Answered(NamedTuple):
+    """One call that is up."""
+
+    index: int
+    trunk_id: int
+    sbc_id: int
+    tenant_id: int
+    entry_id: int
+    start_unix_s: float
+    seen_s: float
+    expires_s: float  # monotonic, from Session-Expires; 0: never
+    key: bytes  # 16 octets: Call-ID and both tags
+    cdr_id: bytes
+    socket: int  # where the caller's side was heard
+    host: str
+    port: int
+
+
+class Records:
+    """The memory of one slot. Allocation is LIFO, so few pages are touched; a full table gives -1 and is counted by the caller."""
+
+    __slots__ = ("_free_answered", "_free_setups", "_memory")
+
+    def __init__(self, memory: memoryview) -> None:
+        """Take a slot's memory: all zeros, or as a router left it.
+
+        Raises: ValueError if it is too small or was laid out by another version.
+        """
+        if len(memory) < SLOT_BYTES:
+            raise ValueError(f"slot memory has {len(memory)} bytes, {SLOT_BYTES} are needed")
+        head = bytes(memory[:16])
+        if head == bytes(16):
+            memory[:16] = MAGIC
+        elif head != MAGIC:
+            raise ValueError("slot memory was laid out by another version")
+        self._memory = memory
+        self._free_setups = [i for i in range(SETUPS - 1, -1, -1) if not memory[_SETUPS_AT + i * SETUP_BYTES + 4]]
+        self._free_answered = [i for i in range(ANSWERED - 1, -1, -1) if not memory[_ANSWERED_AT + i * ANSWERED_BYTES + 4]]
+
+    @property
+    def setups_in_use(self) -> int:
+        return SETUPS - len(self._free_setups)
+
+    @property
+    def answered_in_use(self) -> int:
+        return ANSWERED - len(self._free_answered)
+
+    # -- set-ups
+
+    def open_setup(self, base: Base) -> int:
+        """Write a new set-up; returns its index, or -1 if there is no room or the INVITE is too long."""
+        size = len(base.invite)
+        if size > MAX_INVITE_BYTES or not self._free_setups:
+            return -1
+        index = self._free_setups.pop()
+        at = _SETUPS_AT + index * SETUP_BYTES
+        memory = self._memory
+        memory[at : at + _INVITE_AT] = _EMPTY_SECTIONS
+        memory[at + _INVITE_AT : at + _INVITE_AT + size] = base.invite
+        packed = _BASE.pack(
+            0, 1, size, base.socket, base.port, base.trunk_id, base.entry_id, base.tenant_id, base.start_s, base.start_unix_s,
+            base.cdr_id, base.host.encode(),
+        )
+        memory[at + 4 : at + _BASE.size] = packed[4:]
+        _CRC.pack_into(memory, at, crc32(base.invite, crc32(packed[4:])))
+        return index
+
+    def write_server(
+        self, index: int, state: int, flags: int, status: int, attempts: int, due_s: float, ring_unix_s: float, final: bytes = b""
+    ) -> None:
+        """Note where the upstream transaction stands; `final` is kept after the INVITE if it fits."""
+        at = _SETUPS_AT + index * SETUP_BYTES
+        memory = self._memory
+        size = len(final)
+        if size:
+            start = at + _INVITE_AT + int.from_bytes(memory[at + 5 : at + 7], "little")
+            if start + size <= at + SETUP_BYTES:
+                memory[start : start + size] = final
+            else:
+                size = 0
+        packed = _SERVER.pack(0, state, flags, status, attempts, due_s, ring_unix_s, size)
+        checksum = crc32(packed[4:])
+        if size:
+            checksum = crc32(final, checksum)
+        at += _SERVER_AT
+        memory[at + 4 : at + _SERVER.size] = packed[4:]
+        _CRC.pack_into(memory, at, checksum)
+
+    def write_attempt(
+        self, index: int, number: int, state: int, flags: int, status: int, reach: int, sbc_id: int, tenant_id: int, socket: int,
+        host: str, port: int, started_s: float, no_reply_s: float, progress_s: float, gone_s: float, branch: bytes,
+    ) -> None:  # fmt: skip
+        """Note where one attempt (0..MAX_ATTEMPTS-1) stands."""
+        at = _SETUPS_AT + index * SETUP_BYTES + _ATTEMPT_AT + number * _ATTEMPT_STRIDE
+        packed = _ATTEMPT.pack(
+            0, 1, state, flags, status, reach, sbc_id, tenant_id, socket, port, started_s, no_reply_s, progress_s, gone_s, branch,
+            host.encode(),
+        )
+        memory = self._memory
+        memory[at + 4 : at + _ATTEMPT.size] = packed[4:]
+        _CRC.pack_into(memory, at, crc32(packed[4:]))
+
+    def close_setup(self, index: int) -> None:
+        self._memory[_SETUPS_AT + index * SETUP_BYTES + 4] = 0
+        self._free_setups.append(index)
+
+    def setups(self) -> Iterator[Setup]:
+        """Every set-up whose base is whole; torn ones are freed on the way."""
+        memory = self._memory
+        for index in range(SETUPS):
+            at = _SETUPS_AT + index * SETUP_BYTES
+            if not memory[at + 4]:
+                continue
+            base = self._read_base(at)
+            if base is None:
+                self.close_setup(index)
+                continue
+            attempts = [
+                attempt for number in range(MAX_ATTEMPTS)
+                if (attempt := self._read_attempt(at + _ATTEMPT_AT + number * _ATTEMPT_STRIDE)) is not None
+            ]  # fmt: skip
+            yield Setup(index, base, self._read_server(at, len(base.invite)), attempts)
+
+    # -- calls that are up
+
+    def open_answered(
+        self, trunk_id: int, sbc_id: int, tenant_id: int, entry_id: int, start_unix_s: float, now_s: float, expires_s: float,
+        key: bytes, cdr_id: bytes, socket: int, host: str, port: int,
+    ) -> int:  # fmt: skip
+        """Write a call that was answered; returns its index, or -1 if the table is full."""
+        if not self._free_answered:
+            return -1
+        index = self._free_answered.pop()
+        at = _ANSWERED_AT + index * ANSWERED_BYTES
+        packed = _ANSWERED_RECORD.pack(
+            0, 1, trunk_id, sbc_id, tenant_id, entry_id, start_unix_s, now_s, expires_s, key, cdr_id, socket, port, host.encode()
+        )
+        memory = self._memory
+        memory[at + 4 : at + _ANSWERED_RECORD.size] = packed[4:]
+        _CRC.pack_into(memory, at, crc32(packed[4:]))
+        return index
+
+    def touch_answered(self, index: int, now_s: float, expires_s: float) -> None:
+        """Something of that call passed; `expires_s` replaces the session's end."""
+        record = self.answered(index)
+        if record is not None:
+            self._write_answered(record._replace(seen_s=now_s, expires_s=expires_s))
+
+    def answered(self, index: int) -> Answered | None:
+        """Read one record back; None if it is free or torn."""
+        at = _ANSWERED_AT + index * ANSWERED_BYTES
+        memory = self._memory
+        if not memory[at + 4]:
+            return None
+        fields = _ANSWERED_RECORD.unpack_from(memory, at)
+        if fields[0] != crc32(memory[at + 4 : at + _ANSWERED_RECORD.size]):
+            return None
+        _, _, trunk, sbc, tenant, entry, start, seen, expires, key, cdr_id, socket, port, host = fields
+        return Answered(index, trunk, sbc, tenant, entry, start, seen, expires, key, cdr_id, socket, _text(host), port)
+
+    def close_answered(self, index: int) -> None:
+        self._memory[_ANSWERED_AT + index * ANSWERED_BYTES + 4] = 0
+        self._free_answered.append(index)
+
+    def all_answered(self) -> Iterator[Answered]:
+        """Every call that is up; torn records are freed on the way."""
+        memory = self._memory
+        for index in range(ANSWERED):
+            if memory[_ANSWERED_AT + index * ANSWERED_BYTES + 4]:
+                record = self.answered(index)
+                if record is None:
+                    self.close_answered(index)
+                else:
+                    yield record
+
+    # -- health cells
+
+    def write_cell(self, number: int, sbc_id: int, data: bytes) -> None:
+        """Keep what health packed of one SBC; `number` is the cell, chosen by the owner.
+
+        Raises: ValueError when `data` is longer than a cell holds.
+        """
+        if len(data) > MAX_CELL_BYTES:
+            raise ValueError(f"{len(data)} bytes of health do not fit a cell")
+        packed = _CELL.pack(0, sbc_id, len(data), data)
+        at = _CELLS_AT + number * CELL_BYTES
+        self._memory[at + 4 : at + CELL_BYTES] = packed[4:]
+        _CRC.pack_into(self._memory, at, crc32(packed[4:]))
+
+    def cells(self) -> Iterator[tuple[int, int, bytes]]:
+        """(cell, SBC id, data) of every cell that was written whole."""
+        for number in range(CELLS):
+            at = _CELLS_AT + number * CELL_BYTES
+            checksum, sbc_id, size, data = _CELL.unpack_from(self._memory, at)
+            if sbc_id and checksum == crc32(self._memory[at + 4 : at + CELL_BYTES]):
+                yield number, sbc_id, data[:size]
+
+    # -- reading sections back
+
+    def _read_base(self, at: int) -> Base | None:
+        memory = self._memory
+        fields = _BASE.unpack_from(memory, at)
+        checksum, _, size, socket, port, trunk, entry, tenant, start, start_unix, cdr_id, host = fields
+        if size > MAX_INVITE_BYTES:
+            return None
+        invite = bytes(memory[at + _INVITE_AT : at + _INVITE_AT + size])
+        if checksum != crc32(invite, crc32(memory[at + 4 : at + _BASE.size])):
+            return None
+        return Base(invite, socket, _text(host), port, trunk, entry, tenant, start, start_unix, cdr_id)
+
+    def _read_server(self, at: int, invite_bytes: int) -> Server | None:
+        memory = self._memory
+        start = at + _SERVER_AT
+        checksum, state, flags, status, attempts, due_s, ring, size = _SERVER.unpack_from(memory, start)
+        computed = crc32(memory[start + 4 : start + _SERVER.size])
+        final = b""
+        if size and _INVITE_AT + invite_bytes + size <= SETUP_BYTES:
+            first = at + _INVITE_AT + invite_bytes
+            final = bytes(memory[first : first + size])
+            computed = crc32(final, computed)
+        if computed != checksum:
+            return None
+        return Server(state, flags, status, attempts, due_s, ring, final)
+
+    def _read_attempt(self, at: int) -> AttemptRecord | None:
+        fields = _ATTEMPT.unpack_from(self._memory, at)
+        if not fields[1] or fields[0] != crc32(self._memory[at + 4 : at + _ATTEMPT.size]):
+            return None
+        _, _, state, flags, status, reach, sbc, tenant, socket, port, started, no_reply, progress, gone, branch, host = fields
+        return AttemptRecord(
+            state, flags, status, reach, sbc, tenant, socket, _text(host), port, started, no_reply, progress, gone,
+            branch.rstrip(b"\0"),
+        )  # fmt: skip
+
+    def _write_answered(self, record: Answered) -> None:
+        at = _ANSWERED_AT + record.index * ANSWERED_BYTES
+        packed = _ANSWERED_RECORD.pack(
+            0, 1, record.trunk_id, record.sbc_id, record.tenant_id, record.entry_id, record.start_unix_s, record.seen_s,
+            record.expires_s, record.key, record.cdr_id, record.socket, record.port, record.host.encode(),
+        )  # fmt: skip
+        self._memory[at + 4 : at + _ANSWERED_RECORD.size] = packed[4:]
+        _CRC.pack_into(self._memory, at, crc32(packed[4:]))
+
+
+_EMPTY_SECTIONS: Final = bytes(_INVITE_AT)
+
+
+def _text(packed: bytes) -> str:
+    return packed.rstrip(b"\0").decode("ascii", "replace")
