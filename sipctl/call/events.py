@@ -6,6 +6,9 @@ sends them by a non-blocking socketpair; what does not fit is dropped and counte
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 
@@ -69,4 +72,16 @@ class Ended(msgspec.Struct, tag="e", array_like=True, gc=False):
     facts: Facts | None = None
 
 
+class LogLine(msgspec.Struct, tag="l", array_like=True, gc=False):
+    """One line a router wants logged: a stable slug and what belongs to it; the desk writes it."""
+
+    slug: str
+    at_unix_s: float
+    router: str  # "r1" …
+    fields: Mapping[str, Any] = {}
+
+
 CallEvent = Attempt | Answered | Ended
+# One packet on a router's event link is a msgpack array of these, at most MAX_EVENTS_PER_PACKET.
+RouterEvent = Attempt | Answered | Ended | LogLine
+MAX_EVENTS_PER_PACKET = 64
