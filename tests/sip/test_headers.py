@@ -127,9 +127,9 @@ def test_without_brackets_a_semicolon_begins_a_parameter_of_the_header() -> None
     "value",
     [
         b"", b'"Mr. J. User <sip:j@h>', b"Bell, Alexander <sip:a@h>;tag=43", b"< sip:a@h >", b"<sip:a@h", b"sip:a@h>",
-        b"<sip:a@h>>", b"<sip:a@h>x", b"<sip:a@h>;", b"<sip:a@h>;;tag=1", b"<sip:a@h>;tag=", b"<sip:a@h>;tag=1;Tag=2", b'"a" "b" <sip:a@h>',
-        b"sip:a@h?Route=%3Csip:x%3E", b"sip:a@h,sip:b@h", b"<>", b"alice", b'"a\r\nX: y" <sip:a@h>', b'"a\0" <sip:a@h>',
-        b"<sip:a@h>;x=\xc3\xbc",
+        b"<sip:a@h>>", b"<sip:a@h>x", b"<sip:a@h>;", b"<sip:a@h>;;tag=1", b"<sip:a@h>;tag=", b"<sip:a@h>;tag=1;Tag=2",
+        b'"a" "b" <sip:a@h>', b"sip:a@h?Route=%3Csip:x%3E", b"sip:a@h,sip:b@h", b"<>", b"alice", b'"a\0" <sip:a@h>',
+        b'"a\r\nX: y" <sip:a@h>', b"<sip:a@h>;x=\xc3\xbc",
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(value: bytes) -> None:
