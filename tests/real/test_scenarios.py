@@ -2,6 +2,7 @@
 
 import time
 
+from tests.support.kamailio import start_proxy
 from tests.support.processes import Net, Processes, wait_until
 from tests.support.sipp import (
     ENDED_BY_CALLEE,
@@ -59,3 +60,12 @@ def test_sbc_goes_deaf_and_its_calls_go_on(net: Net, group: Processes) -> None:
     wait_until(lambda: sbc.counts().successful >= 5, 5, "five calls ended by the SBC")
     assert after.counts().successful == 0
     after.child.end()
+
+
+def test_a_call_passes_kamailio_both_ways_of_hanging_up(net: Net, group: Processes) -> None:
+    start_sbc(group, net[21])
+    start_sbc(group, net[22], "sbc_answer_and_hang_up", hold_ms=100)
+    start_proxy(group, net[41], net[21])
+    start_proxy(group, net[42], net[22])
+    start_carrier(group, net[11], net[41], NUMBER, calls=3).succeed(3, 15)
+    start_carrier(group, net[12], net[42], NUMBER, "carrier_hangup_by_callee", calls=3).succeed(3, 15)
