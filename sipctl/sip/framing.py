@@ -29,7 +29,9 @@ MAX_HEAD_LINES: Final = 256
 HEAD_DEADLINE_S: Final = 5.0  # from the first octet of a message to its last
 
 _END: Final = b"\r\n\r\n"
-_line_re: Final = re.compile(rb"(" + TOKEN + rb")[ \t]*:([^\r\n\0]*(?:\r\n[ \t][^\r\n\0]*)*)\r\n")
+_VALUE: Final = rb"[^\r\n\0]*(?:\r\n[ \t][^\r\n\0]*)*"  # folded lines included
+_lines_re: Final = re.compile(b"(?:" + TOKEN + rb"[ \t]*:" + _VALUE + rb"\r\n)*")
+_length_re: Final = re.compile(rb"\r\n(?:Content-Length|l)[ \t]*:(" + _VALUE + b")", re.IGNORECASE)
 _start_line_re: Final = re.compile(
     rb"(?:SIP/[0-9.]+ [^\r\n\0]*|" + TOKEN + rb" [^\r\n\0]* SIP/[0-9.]+)\r\n(?![ \t])", re.IGNORECASE
 )
@@ -92,7 +94,7 @@ class StreamFramer:
         """Give the next whole message, KEEPALIVE, or None if more octets are needed.
 
         Raises: FramingError, once, when what follows is no message: 513 or 413 where it is too long, else 400.
-        Cost: 4 µs and 0.4 µs a header line.
+        Cost: 10 µs with 14 header lines.
         """
         if not self._whole:
             if self._skip_line_ends():
@@ -136,22 +138,18 @@ class StreamFramer:
         start = _start_line_re.match(head)
         if start is None:
             self._fail("not a start line of SIP", 0, head_size)
-        at = start.end()
-        lines = 0
+        lines = _lines_re.match(head, start.end())
+        if lines is None or lines.end() < len(head):
+            at = start.end() if lines is None else lines.end()
+            self._fail("header line without a name, or with a control character", at, head_size)
+        if head.count(b"\r\n") > MAX_HEAD_LINES + 1:
+            self._fail(f"more than {MAX_HEAD_LINES} header lines", head_size, head_size, 513)
         length: int | None = None
-        while at < len(head):
-            line = _line_re.match(head, at)
-            lines += 1
-            if lines > MAX_HEAD_LINES:
-                self._fail(f"more than {MAX_HEAD_LINES} header lines", at, head_size, 513)
-            if line is None:
-                self._fail("header line without a name, or with a control character", at, head_size)
-            if line[1].lower() in (b"content-length", b"l"):
-                found = self._content_length(line[2].replace(b"\r\n", b"  "), at, head_size)
-                if length is not None and length != found:
-                    self._fail("two Content-Lengths that differ", at, head_size)
-                length = found
-            at = line.end()
+        for field in _length_re.finditer(head, start.end() - 2):
+            found = self._content_length(field[1].replace(b"\r\n", b"  "), field.start(), head_size)
+            if length is not None and length != found:
+                self._fail("two Content-Lengths that differ", field.start(), head_size)
+            length = found
         if length is None:
             self._fail("Content-Length is missing", head_size, head_size)
         return length
