@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from sipctl.engine.embedded.driver import FLOW_BASE, Address, Driver
 from sipctl.routing.snapshot import Listen
-from sipctl.sip.framing import KEEPALIVE, FramingError, StreamFramer
+from sipctl.sip.framing import HEAD_DEADLINE_S, KEEPALIVE, FramingError, StreamFramer
 
 MAX_CONNECTIONS = 4096
 MAX_PER_SOURCE = 64  # accepted connections of one address
@@ -28,12 +28,12 @@ MAX_READS_PER_WAKE = 8  # of one connection, so that others get their turn
 MAX_UNSENT_BYTES = 1 << 20  # per connection; beyond, the peer does not read and the connection is closed
 MAX_GONE = 4096  # closed flows whose listen is remembered
 CONNECT_TIMEOUT_S = 2.0
-HEAD_TIMEOUT_S = 5.0  # from a message's first byte to its end
 IDLE_S = 900.0  # no byte either way
 SWEEP_S = 0.25
 
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EAGAIN})
 _ECHOED = frozenset({b"via", b"from", b"to", b"call-id", b"cseq"})
+_PHRASES = {413: b"Request Entity Too Large", 513: b"Message Too Large"}
 _COMPACT = {b"v": b"via", b"f": b"from", b"t": b"to", b"i": b"call-id"}
 
 Identify = Callable[[str, int, int], bool]
@@ -319,9 +319,9 @@ class Streams:
             connection.started_s = self._driver.now_s
 
     def _refuse(self, connection: Connection, error: FramingError) -> None:
-        """Where a message ends can no longer be told: say 400 if its head allows it, and close (RFC 3261 §18.3)."""
+        """Where a message ends can no longer be told: say so if its head allows it, and close (RFC 3261 §18.3)."""
         self.counters["tcp_bad_framing"] += 1
-        answer = bad_request(error.head)
+        answer = refusal(error.head, error.status)
         if answer:
             with contextlib.suppress(OSError):
                 connection.sock.send(answer, socket.MSG_NOSIGNAL)
@@ -346,13 +346,13 @@ class Streams:
     def _is_late(connection: Connection, now_s: float) -> bool:
         if connection.connecting_until_s is not None:
             return now_s >= connection.connecting_until_s
-        if connection.started_s is not None and now_s - connection.started_s >= HEAD_TIMEOUT_S:
+        if connection.started_s is not None and now_s - connection.started_s >= HEAD_DEADLINE_S:
             return True
         return now_s - connection.active_s >= IDLE_S
 
 
-def bad_request(head: bytes) -> bytes:
-    """A 400 made of nothing but lines the head already holds; b"" if it is a response, an ACK or lacks what a reply needs."""
+def refusal(head: bytes, status: int) -> bytes:
+    """A response made of nothing but lines the head already holds; b"" if it is a response, an ACK or lacks what a reply needs."""
     lines = head.split(b"\r\n")
     if lines[0].startswith((b"SIP/", b"ACK ")):
         return b""
@@ -369,4 +369,4 @@ def bad_request(head: bytes) -> bytes:
     if missing:
         return b""
     said = b'Reason: Q.850;cause=111;text="bad framing"'
-    return b"\r\n".join([b"SIP/2.0 400 Bad Request", *echoed, said, b"Content-Length: 0", b"", b""])
+    return b"\r\n".join([b"SIP/2.0 %d %s" % (status, _PHRASES.get(status, b"Bad Request")), *echoed, said, b"Content-Length: 0", b"", b""])

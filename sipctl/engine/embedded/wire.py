@@ -94,7 +94,10 @@ class Fatal(msgspec.Struct, tag="fatal", frozen=True):
 
 
 class Report(msgspec.Struct, tag="report", frozen=True):
-    """Answer to a supervisor that takes over. Descriptors: sockets, slot memory, then state and table if `holding`."""
+    """Answer to a supervisor that takes over. Descriptors: sockets, slot memory, then state and table if `holding`.
+
+    A spare that was not given anything to keep reports no listens and no descriptors.
+    """
 
     pid: int
     slot: int | None  # None: a spare
@@ -126,6 +129,12 @@ class Assign(msgspec.Struct, tag="assign", frozen=True):
     distrust: tuple[int, int] | None = None  # (term, seq) that killed a router at boot twice: refuse it
 
 
+class Keep(msgspec.Struct, tag="keep", frozen=True):
+    """To a spare: hold these open, so that they outlive supervisor and router together. Descriptors: sockets, slot memory."""
+
+    listens: tuple[Listen, ...]
+
+
 class Link(msgspec.Struct, tag="link", frozen=True):
     """A new link, its socket as the only descriptor: to "controller", "desk", "events" (router → desk) or a router's name."""
 
@@ -138,7 +147,7 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
     reason: str
 
 
-ToChild = Assign | Link | Stop
+ToChild = Assign | Keep | Link | Stop
 
 _encoder = msgspec.msgpack.Encoder()
 _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)

@@ -1,0 +1,80 @@
+"""Number tables in memory that nobody can change: sealed memfds, kept by content hash, mapped once per router."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+
+from sipctl.engine.embedded.wire import read_fd, sealed_memfd
+from sipctl.errors import SnapshotError
+from sipctl.routing.table import Table, load_table
+
+MAX_TABLES = 3  # the live one, the one before, and one being taken
+MAX_TABLE_BYTES = 1 << 30
+
+_NEEDED = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK
+
+
+def sealed(fd: int) -> int:
+    """This descriptor if nobody can change or cut what it names any more, else a new one with a sealed copy.
+
+    A mapped file that is cut under its reader kills the reader; so only sealed memory is mapped. Closes `fd` if it copies.
+
+    Raises: SnapshotError if it cannot be read.
+    """
+    try:
+        if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _NEEDED == _NEEDED:
+            return fd
+    except OSError:
+        pass  # not a memfd
+    try:
+        return sealed_memfd("table", read_fd(fd, MAX_TABLE_BYTES))
+    except OSError as error:
+        raise SnapshotError(f"the table cannot be read: {error}") from error
+    finally:
+        os.close(fd)
+
+
+class Tables:
+    """The tables a router has mapped, oldest first; owns their descriptors."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[int, Table]] = {}
+
+    def take(self, fd: int) -> Table:
+        """Map and check a table; takes the descriptor over, whatever comes of it.
+
+        Raises: SnapshotError for anything but a whole table.
+        """
+        fd = sealed(fd)
+        try:
+            size = os.fstat(fd).st_size
+            if not size:
+                raise SnapshotError("the table is empty")
+            # The view keeps the mapping alive for as long as the table lives.
+            table = load_table(memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ)))
+        except (OSError, ValueError) as error:
+            os.close(fd)
+            raise SnapshotError(f"the table cannot be mapped: {error}") from error
+        except SnapshotError:
+            os.close(fd)
+            raise
+        known = self._held.pop(table.hash, None)
+        if known is not None:
+            os.close(fd)
+            self._held[table.hash] = known
+            return known[1]
+        self._held[table.hash] = (fd, table)
+        while len(self._held) > MAX_TABLES:
+            oldest = next(iter(self._held))
+            os.close(self._held.pop(oldest)[0])
+        return table
+
+    def table(self, name: str) -> Table | None:
+        held = self._held.get(name)
+        return held[1] if held is not None else None
+
+    def descriptor(self, name: str) -> int:
+        """The descriptor to hand on; still owned here."""
+        return self._held[name][0]
