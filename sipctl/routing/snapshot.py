@@ -4,8 +4,8 @@ Two halves arrive apart and are joined by `RoutingSnapshot.build`:
 
 - the **table**: what a revision of the plan says (this module's dataclasses, and the number table in `numbers.py`). It changes
   only with `apply`, is compiled once, and is shared by all routers as a sealed memfd named by its content hash.
-- the **state**: what was decided and wished since (`RoutingState`): decisions of groups, admin states, resolved addresses, retired
-  sources, keys. It is small and is sent whole at every change, under `(term, seq)`.
+- the **state**: what was decided and wished since (`RoutingState`): decisions of groups, admin states, resolved addresses,
+  retired sources, keys. It is small and is sent whole at every change, under `(term, seq)`.
 
 Entities refer to each other by index into the snapshot's tuples. Numeric ids are stable for the life of a STATE and never reused:
 they stand in route tokens and call records and outlive the plan that named them.
@@ -93,6 +93,7 @@ class Trunk:
     called_from: str = "request-uri"  # request-uri | to | p-called-party-id | diversion | header:NAME
     called_format: str = "e164"  # e164 | e164-no-plus | national | exact
     country_code: str | None = None  # digits, for national
+    national_prefix: str = ""  # "0" or "1" where national numbers may be written with it; removed
     trust: tuple[str, ...] = ()  # lower-case header names whose identity is believed
     max_calls: int | None = None
     max_cps: int | None = None
@@ -152,6 +153,7 @@ class SbcPair:
     advance_on_no_progress: bool = True
     srv: str | None = None  # the SRV uri, if its SBCs come from DNS
     expect: int | None = None  # how many SBCs the SRV answer should hold
+    listens: tuple[int, ...] = ()  # indexes of Listen its SBCs may be reached from; (): all
 
 
 @dataclass(frozen=True, slots=True)
