@@ -42,7 +42,8 @@ class OperationTable:
     def save(self, operation: Operation) -> None:
         with self._database.transaction(f"saving operation {operation.id}") as connection:
             connection.execute(
-                "INSERT INTO operation (id, at_unix_s, body) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+                "INSERT INTO operation (id, at_unix_s, body) VALUES (?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET body = excluded.body",
                 (operation.id, operation.at_unix_s, msgspec.msgpack.encode(operation)),
             )
             connection.execute(
