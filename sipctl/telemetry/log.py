@@ -46,7 +46,7 @@ class LineWriter:
         self._queue: queue.Queue[bytes | None] = queue.Queue(max_queued)
         self._descriptor: int | None = target if isinstance(target, int) else None
         self._is_failing = False
-        self._unsaid = 0
+        self._said = 0  # of the dropped lines, how many a line told of
         self.dropped = 0  # lines lost since start: queue full or write failed
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
@@ -57,7 +57,6 @@ class LineWriter:
             self._queue.put_nowait(line)
         except queue.Full:
             self.dropped += 1
-            self._unsaid += 1
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what is queued, within ``timeout_s``; a blocked target keeps it."""
@@ -75,17 +74,17 @@ class LineWriter:
                 batch.append(self._queue.get_nowait())
             is_open = batch[-1] is not None
             lines = [line for line in batch if line is not None]
-            if self._unsaid and lines:
-                lines.append(
-                    orjson.dumps({"level": "warning", "event": "log lines were dropped", "dropped": self.dropped}) + b"\n"
-                )
-            self._write_out(lines)
+            dropped = self.dropped
+            if dropped > self._said and lines:
+                lines.append(orjson.dumps({"level": "warning", "event": "log lines were dropped", "dropped": dropped}) + b"\n")
+            if self._write_out(lines):
+                self._said = dropped
         if self._descriptor is not None and not isinstance(self._target, int):
             os.close(self._descriptor)
 
-    def _write_out(self, lines: list[bytes]) -> None:
+    def _write_out(self, lines: list[bytes]) -> bool:
         if not lines:
-            return
+            return False
         try:
             data = b"".join(lines)
             descriptor = self._opened()
@@ -93,13 +92,12 @@ class LineWriter:
                 data = data[os.write(descriptor, data) :]
         except OSError as error:
             self.dropped += len(lines)
-            self._unsaid += len(lines)
             if not self._is_failing and self._on_failure is not None:
                 self._on_failure(str(error))
             self._is_failing = True
-            return
+            return False
         self._is_failing = False
-        self._unsaid = 0
+        return True
 
     def _opened(self) -> int:
         if isinstance(self._target, int):
