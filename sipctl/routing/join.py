@@ -168,9 +168,7 @@ class RoutingSnapshot:
             found = self._pair_networks.longest(address)
             pair = found[0] if found else None
         trunks = self._trunks_at(address, listen)
-        retired = tuple(
-            kept for kept, networks in self._retired_networks if kept.host == name or networks.longest(address)
-        )
+        retired = tuple(kept for kept, networks in self._retired_networks if kept.host == name or networks.longest(address))
         if sbc is None and pair is None and not trunks and not retired:
             return None
         return Party(trunks, sbc, pair, retired)

@@ -1,12 +1,12 @@
 """A small valid plan in memory, every part of it overridable: what tests start from when YAML is not the point.
 
-    sites      frankfurt (falls back to amsterdam), amsterdam
-    listens    outside udp 203.0.113.9:5060, inside udp 10.1.0.5:5060
-    trunks     carrier-one (198.51.100.0/28, e164), carrier-two (192.0.2.0/28, exact)
-    pairs      fra: fra-a 10.4.1.11, fra-b 10.4.1.12 · ams: ams-a 10.5.1.11, ams-b 10.5.1.12 (port 5060)
-    tenants    acme-prod behind fra, acme-bcp behind ams
-    group      acme, automatic, to-bcp
-    entry      acme-sales: +4930901820, +493090182100..+493090182199; acme-support: +4930901900; private 5501 on carrier-two
+sites      frankfurt (falls back to amsterdam), amsterdam
+listens    outside udp 203.0.113.9:5060, inside udp 10.1.0.5:5060
+trunks     carrier-one (198.51.100.0/28, e164), carrier-two (192.0.2.0/28, exact)
+pairs      fra: fra-a 10.4.1.11, fra-b 10.4.1.12 · ams: ams-a 10.5.1.11, ams-b 10.5.1.12 (port 5060)
+tenants    acme-prod behind fra, acme-bcp behind ams
+group      acme, automatic, to-bcp
+entry      acme-sales: +4930901820, +493090182100..+493090182199; acme-support: +4930901900; private 5501 on carrier-two
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ def a_topology(**changes: Any) -> Topology:
         ),
         trunks=(
             Trunk(id=TrunkId(1), name="carrier-one", site=0, listens=(0, 1), sources=("198.51.100.0/28",)),
-            Trunk(
-                id=TrunkId(2), name="carrier-two", site=1, listens=(0, 1), sources=("192.0.2.0/28",), called_format="exact"
-            ),
+            Trunk(id=TrunkId(2), name="carrier-two", site=1, listens=(0, 1), sources=("192.0.2.0/28",), called_format="exact"),
         ),
         sbcs=(
             a_sbc(2, "fra-a", "10.4.1.11", 0),
