@@ -16,9 +16,11 @@ NUMBER = "+4930901820"
 
 
 def test_carrier_and_sbc_agree_on_a_call_ended_by_the_caller(net: Net, group: Processes) -> None:
-    start_sbc(group, net[21])
+    sbc = start_sbc(group, net[21])
     carrier = start_carrier(group, net[11], net[21], NUMBER, calls=20, rate=50, response_times=True)
     carrier.succeed(20, 15)
+    sbc.wait_received("INVITE", 20)
+    sbc.wait_received("BYE", 20)
     assert len(carrier.response_times_ms()) == 20
 
 

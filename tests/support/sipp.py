@@ -83,6 +83,19 @@ class Sipp:
     def wait_for_calls(self, current: int, timeout_s: float) -> None:
         wait_until(lambda: self.counts().current >= current, timeout_s, f"{current} calls up at {self.child.name}", 0.1)
 
+    def received(self, method: str) -> int:
+        """Requests of this kind its scenario took, retransmissions apart (written once a second, and at its end)."""
+        rows: list[dict[str, str]] = []
+        for path in self.folder.glob("*_counts.csv"):
+            rows = list(csv.DictReader(path.read_text(errors="replace").splitlines(), delimiter=";"))
+        last = rows[-1] if rows else {}
+        return sum(int(value or 0) for name, value in last.items() if name and name.endswith(f"_{method}_Recv"))
+
+    def wait_received(self, method: str, count: int, timeout_s: float = 5) -> None:
+        """Wait until its own count says so; AssertionError if it doesn't, or says more."""
+        wait_until(lambda: self.received(method) >= count, timeout_s, f"{count} {method} at {self.child.name} {self.host}", 0.1)
+        assert self.received(method) == count, f"{self.received(method)} {method} at {self.host}, expected {count}"
+
     def response_times_ms(self) -> list[float]:
         """Time from INVITE to the `rtd` mark of every call (only with `response_times=True`)."""
         times: list[float] = []
@@ -127,7 +140,7 @@ def _start(
     folder.mkdir(parents=True)
     argv = [
         program, "-sf", str(_scenario(folder, scenario, fill)), "-i", host, "-bind_local", "-p", str(port), "-ci", host,
-        "-t", transport, "-d", str(hold_ms), "-nostdin", "-trace_stat", "-stf", "stat.csv", "-fd", "1",
+        "-t", transport, "-d", str(hold_ms), "-nostdin", "-trace_stat", "-stf", "stat.csv", "-fd", "1", "-trace_counts",
         "-trace_err", "-error_file", "errors.log", "-buff_size", "4194304", "-skip_rlimit",
     ]  # fmt: skip
     for key, value in keys.items():
