@@ -1,0 +1,371 @@
+"""A deterministic world: one clock, one lossy network, modelled carriers and SBCs, and the real call core between them.
+
+Everything that happens is an event at an instant of one virtual clock; everything random is drawn from one seed. So a run is
+a function of its seed: the same seed gives the same bytes in the same order (`digest`), and a broken invariant is found again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
+from heapq import heappop, heappush
+from typing import Any, Final
+
+from sipctl.routing.snapshot import Admin, Decision, RoutingState
+from sipctl.testing.caller import Caller, Script
+from sipctl.testing.ledger import Breach, CallNote
+from sipctl.testing.party import Dialog, Party
+from sipctl.testing.sbc import ModelSbc
+from sipctl.testing.wire import Address, Output, WireError, host_port, read
+from tests.support.invariants import Invariants
+from tests.support.network import Network, Weather
+from tests.support.router_host import UNIX_MINUS_MONO_S, Doom, Flow, RouterHost
+from tests.support.world_plan import (
+    AMS_A,
+    AMS_B,
+    CARRIER_ONE,
+    CARRIER_TWO,
+    FRA_A,
+    FRA_B,
+    GROUP,
+    INSIDE,
+    OUTSIDE,
+    SALES,
+    SBC_ADDRESS,
+    STRANGER,
+    Plan,
+    a_snapshot,
+    a_state,
+    a_table,
+    retired_by,
+)
+
+START_S: Final = 1000.0
+TAIL_LINES: Final = 120
+ROUTER_ADDRESSES: Final = (OUTSIDE, INSIDE)
+CLOSED_DELAY_S: Final = 0.002  # until an ICMP error is back
+TCP_DELAY_S: Final = 0.004
+
+
+class World:
+    """Carriers, network, router, SBCs, and whoever edits plans and decides.
+
+    Args:
+        seed: of the network's dice.
+        plan: what the router boots with.
+        weather: how the network treats datagrams.
+    """
+
+    def __init__(self, seed: int = 0, plan: Plan | None = None, weather: Weather | None = None, bcp_percent: int = 0) -> None:
+        self.seed = seed
+        self.now_s = START_S
+        self.plan = plan or Plan()
+        self.network = Network(seed, weather)
+        self.state: RoutingState = a_state(bcp_percent=bcp_percent)
+        self.events = 0
+        self.actions: list[str] = []
+        self.closed: set[Address] = set()  # addresses where nobody listens: ICMP, refused connections
+        self._tail: deque[tuple[float, str, Address, Address, bytes]] = deque(maxlen=TAIL_LINES)
+        self._digest = blake2b(digest_size=16)
+        self._schedule: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self._connecting: dict[tuple[Address, Address], Flow] = {}
+        fra: dict[tuple[str, str, str], Dialog] | None = {} if self.plan.shared_dialogs else None
+        ams: dict[tuple[str, str, str], Dialog] | None = {} if self.plan.shared_dialogs else None
+        tcp = self.plan.tcp_sbcs
+        self.sbcs = {
+            "fra-a": ModelSbc("fra-a", FRA_A, dialogs=fra),
+            "fra-b": ModelSbc("fra-b", FRA_B, dialogs=fra),
+            "ams-a": ModelSbc("ams-a", AMS_A, dialogs=ams, reliable=tcp),
+            "ams-b": ModelSbc("ams-b", AMS_B, dialogs=ams, reliable=tcp),
+        }
+        self.callers = {
+            "carrier-one": Caller("carrier-one", CARRIER_ONE, reliable=self.plan.tcp_trunks),
+            "carrier-two": Caller("carrier-two", CARRIER_TWO, reliable=self.plan.tcp_trunks),
+            "stranger": Caller("stranger", STRANGER),
+        }
+        self.parties: dict[Address, Party] = {p.address: p for p in (*self.sbcs.values(), *self.callers.values())}
+        listens = a_table(self.plan).topology.listens
+        self.invariants = Invariants(self)
+        self.router = RouterHost(listens, self._carry, self._router_died)
+        self.publish()
+        self.router.start(self.router_snapshot, self.now_s)
+
+    # -- what happens in the world ---------------------------------------------------------------------------------------------
+
+    def call(self, called: str = SALES, script: Script | None = None, *, caller: str = "carrier-one") -> CallNote:
+        """A carrier places a call now."""
+        party = self.callers[caller]
+        note, out = party.place(called, OUTSIDE, self.now_s, script)
+        self._party_sends(party, out)
+        return note
+
+    def at(self, after_s: float, act: Callable[[], None]) -> None:
+        """Have something happen `after_s` from now."""
+        self._count += 1
+        heappush(self._schedule, (self.now_s + after_s, self._count, act))
+
+    def send_raw(self, source: Address, to: Address, data: bytes) -> None:
+        """Somebody sends bytes of their own making."""
+        self.network.send(source, to, data, self.now_s)
+
+    def kill(self, down_s: float = 0.08) -> None:
+        """`kill -9` of the router now; a spare takes the slot `down_s` later."""
+        self._note(f"router dies, successor in {down_s:.3f} s")
+        self.router.kill(down_s)
+
+    def doom(self, doom: Doom) -> None:
+        """Have the router die in the midst of what it does next."""
+        self._note(f"router is doomed: {doom.outputs} outputs, {doom.lines} lines")
+        self.router.doom = doom
+
+    def publish(self, **changes: Any) -> None:
+        """The controller publishes: `seq` grows with every change, `term` with every controller."""
+        seq = self.state.seq + 1 if "term" not in changes else 1
+        before = (self.state.term, self.state.seq)
+        self.state = replace(self.state, seq=seq, **changes)
+        assert (self.state.term, self.state.seq) > before
+        self.router_snapshot = a_snapshot(self.plan, self.state)
+        self.invariants.published(self.router_snapshot)
+        if hasattr(self, "router"):
+            self.router.swap(self.router_snapshot, self.now_s)
+
+    def decide(self, bcp_percent: int, *, pinned: bool = False, left: str | None = None) -> None:
+        """The group's decision changes."""
+        self._note(f"{GROUP}: {bcp_percent} % to BCP")
+        epoch = self.state.decisions[GROUP].epoch + 1
+        decision = Decision(bcp_percent, pinned, left, epoch, "as the world wants")
+        self.publish(decisions={**self.state.decisions, GROUP: decision})
+
+    def edit(self, **changes: Any) -> None:
+        """A new revision of the plan; what left it is retired."""
+        self.plan = replace(self.plan, revision=self.plan.revision + 1, **changes)
+        self._note(f"revision {self.plan.revision}: {sorted(changes)}")
+        retired = retired_by(self.plan, self.now_s + UNIX_MINUS_MONO_S + self.plan.max_call_age_s)
+        self.publish(retired=retired)
+
+    def sbc_admin(self, name: str, admin: Admin) -> None:
+        self._note(f"{name} is {admin.name.lower()}")
+        self.publish(sbc_admin={**self.state.sbc_admin, name: admin})
+
+    def node_admin(self, admin: Admin) -> None:
+        self._note(f"node is {admin.name.lower()}")
+        self.publish(node_admin=admin)
+
+    def new_controller(self) -> None:
+        """The controller died; its successor adopts the last decisions under the next term (CALLS 4.6)."""
+        self._note("a new controller")
+        self.publish(term=self.state.term + 1)
+
+    def stand_still(self, gap_s: float) -> None:
+        """The router's loop stands still, as under SIGSTOP, and learns of it afterwards (CALLS 3.5)."""
+        self._note(f"the router stands still for {gap_s} s")
+        self.router.pause()
+        self.at(gap_s, lambda: self.router.resume(gap_s, self.now_s))
+
+    # -- time ------------------------------------------------------------------------------------------------------------------
+
+    def run(self, seconds: float, *, max_events: int | None = None) -> None:
+        """Let so much time pass, or so many events."""
+        until_s = self.now_s + seconds
+        limit = None if max_events is None else self.events + max_events
+        while limit is None or self.events < limit:
+            due_s = self._next_s()
+            if due_s is None or due_s > until_s:
+                break
+            self.now_s = max(self.now_s, due_s)
+            self._step()
+        else:
+            return
+        self.now_s = until_s
+
+    def run_until(self, reached: Callable[[], bool], *, at_most_s: float = 60.0) -> None:
+        """Run until something holds; an AssertionError if it does not in time."""
+        until_s = self.now_s + at_most_s
+        while not reached():
+            due_s = self._next_s()
+            if due_s is None or due_s > until_s:
+                raise AssertionError(f"did not happen within {at_most_s} s\n{self.tail()}")
+            self.now_s = max(self.now_s, due_s)
+            self._step()
+
+    def finish(self, *, at_most_s: float = 1500.0) -> None:
+        """Heal everything, let every call end, and hold the world to what must be true at the end."""
+        self.network.weather = Weather()
+        self.network.drop = None
+        self.closed.clear()
+        for sbc in self.sbcs.values():
+            sbc.mute = sbc.deaf_to_invites = sbc.deaf_to_options = False
+        if self.router.core is None:
+            self.run(1.0)
+        self.edit(probe=None)
+        until_s = self.now_s + at_most_s
+        while (due_s := self._next_s()) is not None and due_s <= until_s:
+            self.now_s = max(self.now_s, due_s)
+            self._step()
+        self.now_s = until_s
+        self.invariants.at_the_end()
+
+    def _next_s(self) -> float | None:
+        best = self.network.next_due_s
+        for due_s in (self.router.next_due_s, self._schedule[0][0] if self._schedule else None):
+            if due_s is not None and (best is None or due_s < best):
+                best = due_s
+        for party in self.parties.values():
+            due_s = party.next_due_s
+            if due_s is not None and (best is None or due_s < best):
+                best = due_s
+        return best
+
+    def _step(self) -> None:
+        """Everything of this instant, in a fixed order: what arrived, then timers, then what the world does."""
+        now_s = self.now_s
+        while (arrived := self.network.take_due(now_s)) is not None:
+            self._arrive(*arrived)
+        if (due_s := self.router.next_due_s) is not None and due_s <= now_s:
+            self.events += 1
+            self.router.tick(now_s)
+            self._check_progress(due_s)
+        for party in self.parties.values():
+            if (due_s := party.next_due_s) is not None and due_s <= now_s:
+                self._party_sends(party, party.tick(now_s))
+        while self._schedule and self._schedule[0][0] <= now_s:
+            heappop(self._schedule)[2]()
+        self.invariants.after_step()
+
+    def _check_progress(self, due_s: float) -> None:
+        after_s = self.router.next_due_s
+        if after_s is not None and after_s <= due_s and after_s <= self.now_s:
+            self.router.tick(self.now_s)
+            after_s = self.router.next_due_s
+            assert after_s is None or after_s > due_s, f"tick at {self.now_s} leaves what is due at {after_s}: a loop would spin"
+
+    # -- the wires -------------------------------------------------------------------------------------------------------------
+
+    def _arrive(self, source: Address, to: Address, data: bytes) -> None:
+        self.events += 1
+        if to in ROUTER_ADDRESSES:
+            self._trace("in ", source, to, data)
+            self.invariants.heard(data, source, self.now_s)
+            self.router.receive(data, ROUTER_ADDRESSES.index(to), source, self.now_s)
+        elif to in self.closed:
+            if source in ROUTER_ADDRESSES:
+                socket = ROUTER_ADDRESSES.index(source)
+                self.at(CLOSED_DELAY_S, lambda: self.router.send_failed(socket, to, self.now_s))
+        elif to in self.parties:
+            party = self.parties[to]
+            self._party_sends(party, party.receive(data, source, self.now_s))
+
+    def _party_sends(self, party: Party, out: Output) -> None:
+        for data, to in out:
+            if party.reliable and to in ROUTER_ADDRESSES:
+                self._stream_to_router(party, to, data)
+            else:
+                self.network.send(party.address, to, data, self.now_s)
+
+    def _carry(self, socket: int, data: bytes, address: Address) -> None:
+        """Something the router sends."""
+        self._trace("out", ROUTER_ADDRESSES[socket % 2] if socket < 4 else INSIDE, address, data)
+        self.invariants.said(data, address, self.now_s)
+        if socket < 2:
+            self.network.send(ROUTER_ADDRESSES[socket], address, data, self.now_s)
+        else:
+            self._stream_to_party(socket, data, address)
+
+    def _stream_to_router(self, party: Party, to: Address, data: bytes) -> None:
+        key = (party.address, to)
+        flow = self._connecting.get(key)
+        if flow is None or not flow.alive:
+            self._count += 1
+            flow = Flow(0, 2 + ROUTER_ADDRESSES.index(to), party.address, (party.address[0], 40_000 + self._count % 20_000))
+            self._connecting[key] = flow
+        self.at(TCP_DELAY_S, lambda: self._stream_arrives(flow, to, data))
+
+    def _stream_arrives(self, flow: Flow, to: Address, data: bytes) -> None:
+        self.events += 1
+        self._trace("in ", flow.party, to, data)
+        self.invariants.heard(data, flow.peer, self.now_s, stream=flow.party)
+        self.router.receive_on(flow, data, self.now_s)
+
+    def _stream_to_party(self, socket: int, data: bytes, address: Address) -> None:
+        flow = self.router.flows.get(socket)
+        if flow is None and socket >= 4:
+            socket = 2 if address[0] == CARRIER_ONE[0] or address[0] == CARRIER_TWO[0] else 3  # the flow is gone: by its address
+        flow = flow or self.router.flow_to(socket, address)
+        if flow is None:
+            party = self.parties.get(address)
+            if party is None or not party.reliable or address in self.closed:
+                self.at(CLOSED_DELAY_S, lambda: self.router.send_failed(socket, address, self.now_s))
+                return
+            flow = Flow(0, socket, address, address)
+            self.router.accept(flow)
+            self._connecting[(address, ROUTER_ADDRESSES[socket - 2])] = flow
+        here = ROUTER_ADDRESSES[flow.socket - 2]
+        party_there = self.parties[flow.party]
+        self.at(TCP_DELAY_S, lambda: self._stream_delivered(flow, party_there, here, data))
+
+    def _stream_delivered(self, flow: Flow, party: Party, here: Address, data: bytes) -> None:
+        self.events += 1
+        self._party_sends(party, party.receive(data, here, self.now_s))
+
+    def _router_died(self, down_s: float) -> None:
+        self._note(f"router is dead ({self.router.deaths})")
+        self.invariants.router_died(self.now_s)
+        self.at(down_s, self._succeed)
+
+    def _succeed(self) -> None:
+        if self.router.core is None:
+            self._note("a successor takes the slot")
+            self.router.start(self.router_snapshot, self.now_s)
+
+    # -- what can be read of it ------------------------------------------------------------------------------------------------
+
+    @property
+    def breaches(self) -> list[Breach]:
+        return [breach for party in self.parties.values() for breach in party.ledger.breaches]
+
+    @property
+    def notes(self) -> list[Any]:
+        return self.router.notes
+
+    def census(self) -> dict[str, int]:
+        """What the router holds now."""
+        assert self.router.core is not None
+        return self.router.core.census()
+
+    def sbc_of(self, note: CallNote) -> str:
+        """Name of the SBC that answered a call, '' if none did."""
+        return next((name for name, address in SBC_ADDRESS.items() if address == note.answered_at), "")
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that was sent and done, in order."""
+        return self._digest.hexdigest()
+
+    def tail(self) -> str:
+        """The end of the story, for a failure."""
+        lines = [_line(*entry) for entry in self._tail]
+        return "\n".join([f"seed {self.seed}, {self.events} events, now {self.now_s:.3f}", *lines])
+
+    def _note(self, text: str) -> None:
+        self._digest.update(f"{self.now_s:.6f} {text}".encode())
+        self._tail.append((self.now_s, f"-- {text}", ("", 0), ("", 0), b""))
+
+    def _trace(self, way: str, source: Address, to: Address, data: bytes) -> None:
+        self._digest.update(f"{self.now_s:.6f} {way} {source} {to}".encode())
+        self._digest.update(data)
+        self._tail.append((self.now_s, way, source, to, data))
+
+
+def _line(at_s: float, way: str, source: Address, to: Address, data: bytes) -> str:
+    if not data:
+        return f"{at_s:10.3f} {way}"
+    try:
+        message = read(data)
+    except WireError as error:
+        return f"{at_s:10.3f} {way} {host_port(source):>20} → {host_port(to):<20} unreadable: {error}"
+    tag = f" to-tag {message.to_tag}" if message.to_tag else ""
+    what = f"{message.what} {message.cseq}{tag} of {message.call_id} branch {message.branch[-12:]}"
+    return f"{at_s:10.3f} {way} {host_port(source):>20} → {host_port(to):<20} {what}"
