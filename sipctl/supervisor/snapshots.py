@@ -1,0 +1,87 @@
+"""What a router may boot with, as descriptors: what its predecessor held, then the two generations on disk."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+
+from sipctl.engine.embedded import wire
+from sipctl.engine.embedded.tables import MAX_TABLE_BYTES
+from sipctl.engine.generation import Found, Generations
+from sipctl.errors import SnapshotError
+from sipctl.routing.snapshot import Listen
+from sipctl.routing.table import load_table
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """State and table by descriptor; owns both."""
+
+    name: str
+    order: tuple[int, int]  # (term, seq)
+    revision: int
+    state_fd: int
+    table_fd: int
+
+    def close(self) -> None:
+        wire.close_all((self.state_fd, self.table_fd))
+
+
+class Snapshots:
+    """All that is known; the supervisor's one place to ask."""
+
+    def __init__(self, generations: Generations) -> None:
+        self._generations = generations
+        self._disk: list[Snapshot] = []
+        self._held: Snapshot | None = None
+
+    def refresh(self) -> list[str]:
+        """Open what lies on disk now; returns a sentence for each generation that cannot be used."""
+        found, faults = self._generations.found()
+        fresh = []
+        for name, generation in zip(("newest", "older"), found, strict=False):
+            try:
+                fresh.append(_open(name, generation))
+            except OSError as error:
+                faults.append(f"generation {generation.number} is not used: its table cannot be read: {error.strerror}")
+        for snapshot in self._disk:
+            snapshot.close()
+        self._disk = fresh
+        return faults
+
+    def hold(self, holding: wire.Holding, state_fd: int, table_fd: int) -> None:
+        """A router took a snapshot: its successor begins with it."""
+        if self._held is not None:
+            self._held.close()
+        self._held = Snapshot("held", (holding.term, holding.seq), holding.revision, state_fd, table_fd)
+
+    def best_first(self, *, oldest_only: bool) -> list[Snapshot]:
+        """In the order a router tries them; only the oldest there is after two deaths at boot."""
+        known = ([self._held] if self._held is not None else []) + self._disk
+        return known[-1:] if oldest_only else known
+
+    def listens(self) -> tuple[tuple[Listen, ...] | None, list[str]]:
+        """The sockets of the newest whole snapshot, or None; and why newer ones were passed over."""
+        faults: list[str] = []
+        for snapshot in self.best_first(oldest_only=False):
+            try:
+                return _listens(snapshot.table_fd), faults
+            except (SnapshotError, OSError, ValueError) as error:
+                faults.append(f"{snapshot.name}: {error}")
+        return None, faults
+
+
+def _open(name: str, generation: Found) -> Snapshot:
+    """Copy the table into sealed memory: a file could be cut under the router that maps it."""
+    table = os.open(generation.table, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = wire.read_fd(table, limit=MAX_TABLE_BYTES)
+    finally:
+        os.close(table)
+    state = os.open(generation.table.parent / "state", os.O_RDONLY | os.O_CLOEXEC)
+    return Snapshot(name, generation.order, generation.state.revision, state, wire.sealed_memfd("table", data))
+
+
+def _listens(fd: int) -> tuple[Listen, ...]:
+    return load_table(memoryview(mmap.mmap(fd, os.fstat(fd).st_size, access=mmap.ACCESS_READ))).topology.listens
