@@ -63,7 +63,7 @@ def start_kamailio(group: Processes, host: str, config: str, *arguments: str, po
     program = shutil.which("kamailio") or shutil.which("kamailio", path="/usr/sbin")
     assert program is not None, "kamailio is not installed: make test installs it as root, else: apt-get install kamailio"
     folder = group.work / f"kamailio-{host}"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     text = config.replace("@HOST@", host).replace("@PORT@", str(port)).replace("@MODULES@", str(module_path()))
     (folder / "kamailio.cfg").write_text(text.replace("@FOLDER@", str(folder)))
     argv = [program, "-DD", "-E", "-f", str(folder / "kamailio.cfg"), "-Y", str(folder), *arguments]

@@ -35,6 +35,20 @@ class Counts:
     failures: Mapping[str, int] = field(default_factory=dict)  # SIPp's reasons that are not zero
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as SIPp saw it; wall-clock instants, which all processes of this host share."""
+
+    at_unix_s: float
+    received: bool
+    call_id: str
+    cseq: str  # "1 INVITE"
+    start_line: str
+
+    def is_request(self, method: str) -> bool:
+        return self.start_line.startswith(f"{method} ")
+
+
 def counts_in(text: str) -> Counts:
     """The last line of a statistics file (`-trace_stat`)."""
     rows = list(csv.DictReader(text.splitlines(), delimiter=";"))
@@ -104,11 +118,15 @@ class Sipp:
             times += [float(row[1]) for row in rows if len(row) > 1]
         return times
 
-    def short_messages(self) -> list[list[str]]:
-        """One row per message: date, seconds, R or S, Call-ID, CSeq, start line (only with `short_messages=True`)."""
-        found: list[list[str]] = []
+    def messages(self) -> list[Message]:
+        """Every message it sent and received, in order (only with `short_messages=True`)."""
+        found: list[Message] = []
         for path in self.folder.glob("*_shortmessages.log"):
-            found += [line.split("\t") for line in path.read_text(errors="replace").splitlines()]
+            for line in path.read_text(errors="replace").splitlines():
+                fields = line.split("\t")
+                if len(fields) >= 7:
+                    cseq = fields[5].partition(":")[2].strip()
+                    found.append(Message(float(fields[2]), fields[3] == "R", fields[4], cseq, fields[6]))
         return found
 
     def errors(self, size_bytes: int = 4000) -> str:
