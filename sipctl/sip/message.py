@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sipctl.errors import SipSyntaxError
+from sipctl.sip.grammar import quoted_re
 
 VIA: Final = 1
 FROM: Final = 2
@@ -65,7 +66,8 @@ NAME_OF: Final = {code: name.decode() for code, name in _SPELLINGS.items()}
 MAX_MESSAGE_BYTES: Final = 65535
 MAX_HEAD_BYTES: Final = 16384
 MAX_LINES: Final = 256
-_TOKEN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~")
+_TOKEN_OCTETS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~"
+_TOKEN: Final = frozenset(_TOKEN_OCTETS)
 
 
 class Message:
@@ -189,10 +191,10 @@ def index(data: bytes) -> Message:
 
 
 def code_of(line: bytes) -> int:
-    """Header code of a line by its name in any spelling; OTHER if routing never reads it, -1 if it has no name."""
+    """Header code of a line by its name in any spelling; OTHER if routing never reads it, -1 if its name is no token."""
     colon = line.find(b":")
     name = line[:colon].rstrip(b" \t") if colon > 0 else b""
-    if not name or b" " in name or b"\t" in name:
+    if not name or name.translate(None, _TOKEN_OCTETS):
         return -1
     return _LOWER.get(name.lower(), OTHER)
 
@@ -208,6 +210,9 @@ def value_of(line: bytes) -> bytes:
 def tag_of(line: bytes) -> bytes:
     """The tag parameter of a From or To line; b"" when it has none (RFC 3261 §19.3)."""
     after = line.rfind(b">")
+    if line.find(b'"', after + 1) >= 0:  # a quoted value behind the address: no tag is in it
+        line = quoted_re.sub(b'""', line)
+        after = line.rfind(b">")
     start = line.find(b";tag=", after)
     if start < 0:
         return _tag_with_spaces(line, after)
@@ -276,7 +281,7 @@ def _reindex(message: Message) -> Message:
 
 def _cut_body(message: Message, lengths: int) -> None:
     """Hold the body to Content-Length: shorter is a 400, octets beyond it are dropped (RFC 3261 §18.3)."""
-    text = message.lines[message.at[CONTENT_LENGTH]].partition(b":")[2].strip()
+    text = message.lines[message.at[CONTENT_LENGTH]].partition(b":")[2].strip(b" \t\r\n")
     if not text.isdigit() or len(text) > 9:
         raise SipSyntaxError("Content-Length is not a plain number", offset=message.offset_of(CONTENT_LENGTH))
     if lengths > 1 and any(other != text for other in message.values(CONTENT_LENGTH)):

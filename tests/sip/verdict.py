@@ -58,6 +58,8 @@ def _look(message: Message) -> None:
         parse_vias(value)
     for code in (FROM, TO):
         parse_from_to(message.value(code))
+    for value in message.values(PROXY_REQUIRE):
+        parse_option_tags(value)
     for code in (ROUTE, RECORD_ROUTE):
         parse_routes(message.values(code))
     for value in message.values(CONTACT):
