@@ -7,7 +7,7 @@ SOCK_SEQPACKET socketpair one packet is one frame, and descriptors (table memfds
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -232,3 +232,58 @@ class Store(Protocol):
     def save_ids(self, ids: Mapping[str, Mapping[str, int]]) -> None: ...
     def keys(self) -> list[tuple[int, bytes, float]]: ...
     def save_key(self, key_id: int, secret: bytes, at_unix_s: float) -> None: ...
+
+
+# -- the controller's surroundings ---------------------------------------------------------------------------------------------
+
+
+class CompileResult(msgspec.Struct, frozen=True):
+    """What the compiler child made of a plan."""
+
+    findings: tuple[Mapping[str, Any], ...]  # path, line, column, code, severity, message, hint, excerpt (errors.Finding)
+    image_path: str = ""  # file of the table image; "": the plan has errors
+    ids: Mapping[str, Mapping[str, int]] = {}  # kind → name → id: all that were handed in, and the new ones
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.image_path)
+
+
+class CompilePlan(Protocol):
+    """Compiles in a child process; a plan with errors is a result, a child that dies raises EngineError."""
+
+    async def __call__(
+        self, files: Mapping[str, str], revision: int, ids: Mapping[str, Mapping[str, int]], despite: tuple[str, ...] = ()
+    ) -> CompileResult: ...
+
+
+class RouterLink(Protocol):
+    """One router's connection, as the supervisor handed it out."""
+
+    async def receive(self) -> FromRouter | None:
+        """The next frame; None once the router is gone."""
+
+    def send(self, frame: ToRouter, fds: Sequence[int] = ()) -> None:
+        """Never blocks: a link whose bounded queue is full is closed. The descriptors stay the caller's."""
+
+    def close(self) -> None: ...
+
+
+class DeskLink(Protocol):
+    """The desk's connection."""
+
+    async def receive(self) -> FromDesk | None: ...
+    def send(self, frame: ToDesk) -> None:
+        """Never blocks: a View that finds the queue full is dropped, the next one holds all of it."""
+
+    def close(self) -> None: ...
+
+
+class Links(Protocol):
+    """New connections, one after the other, for as long as the controller lives."""
+
+    async def router(self) -> RouterLink:
+        """The next new router link."""
+
+    async def desk(self) -> DeskLink:
+        """The next new desk link."""
