@@ -46,6 +46,7 @@ MAX_BACKOFF_S = 5.0
 CALM_S = 30.0  # a child that lived so long starts anew without delay
 STOP_TIMEOUT_S = 5.0
 BOOT_DEATHS_BEFORE_OLDEST = 2
+MAX_START_FAILURES = 5
 MAX_LOG_BYTES = 4 << 20
 
 
@@ -106,6 +107,7 @@ class Supervisor:
         self._stop_reason = ""
         self._failure: wire.Fatal | None = None
         self._serial = 0
+        self._noted: dict[str, int] = {}  # run files as we wrote them
         self._wake_read, self._wake_write = socket.socketpair()
         for end in (self._wake_read, self._wake_write):
             end.setblocking(False)
@@ -161,6 +163,7 @@ class Supervisor:
         self._take_in(inherited)
 
     def _take_in(self, inherited: Inheritance) -> None:
+        """Go on with the children that answered; a slot has one router, and one spare is enough."""
         for child in inherited.routers:
             slot = self._slots[child.slot] if child.slot is not None and child.slot < len(self._slots) else None
             if slot is None or slot.router is not None:
@@ -168,14 +171,13 @@ class Supervisor:
                 child.reap()
             else:
                 slot.router = child
-                self._state.note_process(f"router-{slot.number}", child.pid)
         for child in inherited.spares:
             if self._spares:
                 child.kill()
                 child.reap()
             else:
                 self._spares.append(child)
-                self._state.note_process("spare", child.pid)
+        self._note_processes()
 
     def _open_sockets(self, listens: Sequence[Listen]) -> None:
         self._sockets = open_sockets(listens)
@@ -222,6 +224,18 @@ class Supervisor:
         routers = [slot.router for slot in self._slots if slot.router is not None]
         return [*routers, *self._spares, *self._solo.values()]
 
+    def _note_processes(self) -> None:
+        """Keep STATE/run true: the next supervisor, tests and people go by it."""
+        running = {self._name(child): child.pid for child in reversed(self._children())}  # the older spare has the name
+        for number, spare in enumerate(self._spares[1:], start=2):
+            running[f"spare-{number}"] = spare.pid
+        for name in self._noted.keys() - running.keys():
+            self._state.remove(f"{name}.json")
+        for name, pid in running.items():
+            if self._noted.get(name) != pid:
+                self._state.note_process(name, pid)
+        self._noted = running
+
     def _name(self, child: Child) -> str:
         if child.slot is not None:
             return f"router-{child.slot}"
@@ -258,7 +272,7 @@ class Supervisor:
         spare = self._start("router", (), now_s, takeover=f"{os.getpid()}-{self._serial}.sock")
         if spare is not None:
             self._spares.append(spare)
-            self._state.note_process("spare" if len(self._spares) == 1 else f"spare-{self._serial}", spare.pid)
+            self._note_processes()
             self._give_to_keep(spare)
 
     def _give_to_keep(self, spare: Child) -> None:
@@ -274,7 +288,7 @@ class Supervisor:
         if child is None:
             return
         self._solo[role] = child
-        self._state.note_process(role, child.pid)
+        self._note_processes()
         other = self._solo.get("desk" if role == "controller" else "controller")
         if other is not None:
             self._join(child, role, other, other.role)
@@ -298,10 +312,7 @@ class Supervisor:
         )
         for role, solo in self._solo.items():
             self._join(child, _router_name(slot), solo, role)
-        self._state.note_process(f"router-{slot.number}", child.pid)
-        self._state.remove("spare.json")
-        for number, spare in enumerate(self._spares):
-            self._state.note_process("spare" if number == 0 else f"spare-{number}", spare.pid)
+        self._note_processes()
         self._note(f"process {child.pid} takes slot {slot.number}")
 
     def _join(self, one: Child, one_name: str, other: Child, other_name: str) -> None:
@@ -374,7 +385,16 @@ class Supervisor:
             self._backoff["router"].died(now_s - child.started_s, now_s)
         else:
             self._free(self._slots[child.slot], child, now_s)
-        self._state.remove(f"{name}.json")
+        self._note_processes()
+        self._watch_start(name)
+
+    def _watch_start(self, name: str) -> None:
+        """Before calls were ever carried, a child that keeps dying is for the operator to see."""
+        role = name if name in self._backoff else "router"
+        if not self._is_announced and self._backoff[role].failures >= MAX_START_FAILURES:
+            text = f"{name} does not start: its last words are in {self._state.log / (role + '.stderr')}"
+            self._failure = wire.Fatal(text, exit_code=1)
+            self._stop_reason = text
 
     def _free(self, slot: Slot, child: Child, now_s: float) -> None:
         slot.router = None

@@ -51,7 +51,9 @@ def inherit(state: StateDir) -> Inheritance:
         if process.pid not in taken and process.pid != os.getpid():
             found.story.append(f"{name}, process {process.pid}, is ended: it {_reason(name)}")
             end(process, at_once=not name.startswith(("controller", "desk")))
-            state.remove(f"{name}.json")
+    for path in state.run.glob("*.json"):  # names change with roles; the new supervisor writes them anew
+        if path.stem != "supervisor":
+            state.remove(path.name)
     return found
 
 

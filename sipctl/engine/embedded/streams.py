@@ -352,7 +352,7 @@ class Streams:
 
 
 def refusal(head: bytes, status: int) -> bytes:
-    """A response made of nothing but lines the head already holds; b"" if it is a response, an ACK or lacks what a reply needs."""
+    """A response made of nothing but lines the head already holds; b"" for a response, an ACK, or without what a reply needs."""
     lines = head.split(b"\r\n")
     if lines[0].startswith((b"SIP/", b"ACK ")):
         return b""
@@ -369,4 +369,5 @@ def refusal(head: bytes, status: int) -> bytes:
     if missing:
         return b""
     said = b'Reason: Q.850;cause=111;text="bad framing"'
-    return b"\r\n".join([b"SIP/2.0 %d %s" % (status, _PHRASES.get(status, b"Bad Request")), *echoed, said, b"Content-Length: 0", b"", b""])
+    start = b"SIP/2.0 %d %s" % (status, _PHRASES.get(status, b"Bad Request"))
+    return b"\r\n".join([start, *echoed, said, b"Content-Length: 0", b"", b""])

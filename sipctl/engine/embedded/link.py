@@ -1,0 +1,150 @@
+"""The same packets in asyncio: how controller and desk speak to routers, to each other and to the supervisor.
+
+A `PacketLink` never makes its user wait: what the socket does not take at once is queued up to MAX_QUEUED_BYTES, and beyond
+that the link is closed, since a peer that reads nothing for so long is dead or hung and the next link begins with the whole
+state anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from sipctl.engine.embedded import wire
+
+MAX_QUEUED_BYTES = 16 << 20
+MAX_WAITING_PACKETS = 4096  # received and not yet taken; reading pauses there
+MAX_PACKETS_PER_WAKE = 64
+
+Packet = tuple[bytes, list[int]]
+
+
+class PacketLink:
+    """One end of a SEQPACKET link under asyncio."""
+
+    def __init__(self, sock: socket.socket, name: str = "") -> None:
+        sock.setblocking(False)
+        self.name = name
+        self.is_open = True
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._unsent: deque[Packet] = deque()
+        self._unsent_bytes = 0
+        self._received: deque[Packet] = deque()
+        self._news = asyncio.Event()
+        self._is_paused = False
+        self._loop.add_reader(sock.fileno(), self._read)
+
+    def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        """Send or queue one packet; silently lost on a closed link. Descriptors are duplicated: the caller keeps its own."""
+        if not self.is_open:
+            return
+        if not self._unsent:
+            try:
+                wire.send_packet(self._sock, data, fds)
+                return
+            except BlockingIOError:
+                self._loop.add_writer(self._sock.fileno(), self._write)
+            except OSError:
+                self.close()
+                return
+        self._unsent.append((data, [os.dup(fd) for fd in fds]))
+        self._unsent_bytes += len(data)
+        if self._unsent_bytes > MAX_QUEUED_BYTES:
+            self.close()
+
+    async def receive(self) -> Packet | None:
+        """The next packet, whose descriptors the caller closes; None once the link is closed and everything was taken."""
+        while not self._received:
+            if not self.is_open:
+                return None
+            self._news.clear()
+            await self._news.wait()
+        packet = self._received.popleft()
+        if self._is_paused and self.is_open and len(self._received) < MAX_WAITING_PACKETS // 2:
+            self._is_paused = False
+            self._loop.add_reader(self._sock.fileno(), self._read)
+        return packet
+
+    def close(self) -> None:
+        """Close this end; packets that were received can still be taken."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        for _, fds in self._unsent:
+            wire.close_all(fds)
+        self._unsent.clear()
+        self._news.set()
+
+    def _read(self) -> None:
+        for _ in range(MAX_PACKETS_PER_WAKE):
+            try:
+                packet = wire.receive_packet(self._sock)
+            except BlockingIOError:
+                break
+            except OSError:
+                packet = None
+            if packet is None:
+                self.close()
+                return
+            self._received.append(packet)
+        self._news.set()
+        if len(self._received) >= MAX_WAITING_PACKETS:
+            self._is_paused = True
+            self._loop.remove_reader(self._sock.fileno())
+
+    def _write(self) -> None:
+        while self._unsent:
+            data, fds = self._unsent[0]
+            try:
+                wire.send_packet(self._sock, data, fds)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            wire.close_all(fds)
+            self._unsent.popleft()
+            self._unsent_bytes -= len(data)
+        self._loop.remove_writer(self._sock.fileno())
+
+
+class ChildWire:
+    """The wire of controller or desk: heartbeats out; links and the order to stop in."""
+
+    def __init__(self, sock: socket.socket, on_link: Callable[[str, socket.socket], None]) -> None:
+        self.stopped = asyncio.Event()
+        self._link = PacketLink(sock, "supervisor")
+        self._on_link = on_link
+
+    def say(self, frame: msgspec.Struct) -> None:
+        self._link.send(wire.encode(frame))
+
+    async def beat(self) -> None:
+        """Say that the loop turns, for ever."""
+        while True:
+            self.say(wire.Beat())
+            await asyncio.sleep(wire.HEARTBEAT_S)
+
+    async def listen(self) -> None:
+        """Take what the supervisor hands over; a supervisor that dies stops nobody."""
+        while (packet := await self._link.receive()) is not None:
+            data, fds = packet
+            try:
+                frame = wire.to_child(data)
+                if isinstance(frame, wire.Link) and fds:
+                    self._on_link(frame.to, socket.socket(fileno=fds.pop(0)))
+                elif isinstance(frame, wire.Stop):
+                    self.stopped.set()
+            except msgspec.MsgspecError:
+                continue  # of a supervisor of another version
+            finally:
+                wire.close_all(fds)
