@@ -1,4 +1,4 @@
-"""From an operator's failover to the first call at the other tenant, with a million numbers:  python -m bench.decision_to_first_call
+"""From an operator's failover to the first call at the other tenant:  python -m bench.decision_to_first_call [--numbers 1000000]
 
 The clock starts when the wish is sent to the API and stops when the first INVITE arrives at the other tenant's SBC, so the figure
 holds the desk, the decision, its publication, the router taking it, and up to one call interval. Fifty times, to and fro.
@@ -69,7 +69,9 @@ def measure(moves: int, numbers: int) -> list[float]:
         try:
             product = a_product(group, plan)
             product.run(wait=False)
-            product.wait_ready(READY_S)
+            booting = threading.Thread(target=product.wait_ready, args=(READY_S,))
+            booting.start()
+            lab.run_until(lambda: not booting.is_alive(), READY_S)  # probes are answered from the start
             assert lab.run_until(lambda: settled_at(lab, "primary"), STEP_S), "no calls arrive at the primary"
             return [one_move(lab, product, ("bcp", "primary")[step % 2]) for step in range(moves)]
         finally:

@@ -38,7 +38,7 @@ def reply(request: bytes, status: bytes) -> bytes:
 
 @dataclass(slots=True)
 class Lab:
-    """One carrier address and some SBC addresses; `arrivals` is (SBC's name, monotonic instant) of every INVITE that got through."""
+    """One carrier address and some SBC addresses; `arrivals` holds (SBC's name, monotonic instant) of every INVITE there."""
 
     carrier: str
     target: str

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.support.processes import SIP_PORT, Child, Processes, is_bound, wait_until
 
 SCENARIOS = Path(__file__).parent.parent / "real" / "scenarios"
-CALLING = "+4930123456"
+CALLING = "+49301234[call_number]"  # every call its own caller
 START_S = 5.0
 # How the calls of sbc_deaf_later.xml end: by the caller's BYE, or by the SBC's own after -d milliseconds.
 ENDED_BY_CALLER = "caller"
@@ -199,10 +199,13 @@ def start_carrier(
     )  # fmt: skip
 
 
-def start_refusing_sbc(group: Processes, host: str, status: int, phrase: str, headers: Sequence[str] = ()) -> Sipp:
-    """An SBC whose OPTIONS are fine and which refuses every INVITE."""
+def start_refusing_sbc(
+    group: Processes, host: str, status: int, phrase: str, headers: Sequence[str] = (), *, after_ms: int = 0,
+    short_messages: bool = False,
+) -> Sipp:  # fmt: skip
+    """An SBC whose OPTIONS are fine and which refuses every INVITE, at once or after a while."""
     fill = {"STATUS": str(status), "PHRASE": phrase, "HEADERS": "".join(f"{line}\n" for line in headers)}
-    return start_sbc(group, host, "sbc_refuse", fill=fill)
+    return start_sbc(group, host, "sbc_refuse", fill=fill, hold_ms=after_ms, short_messages=short_messages)
 
 
 def start_deaf_later_sbc(
