@@ -134,12 +134,13 @@ class PairModel(Plain):
     expect: Few | None = Field(default=None, description="how many addresses the SRV answer should hold")
     sources: Networks = Field(default=(), description="where its own requests may come from, besides its addresses")
     shared_dialogs: Flag = Field(default=False, description="the pair shares call state")
-    in_dialog: InDialog = Field(default="remote-target", description="where in-dialog requests go; symmetric: to the address we know")
+    in_dialog: InDialog = Field(default="remote-target", description="where in-dialog requests go; symmetric: the known address")
     redundancy: Redundancy = Field(default="pair", description="virtual-ip: one address, backed by two boxes")
     probe: Annotated[ProbeModel | None, BeforeValidator(_read_probe)] = Field(default_factory=ProbeModel, description="or off")
     no_reply: Short = Field(default=1.0, description="nothing at all for so long: the next SBC")
     no_progress: Wait = Field(default=6.0, description="only 100 for so long: the next SBC")
-    advance_on: AdvanceOn = Field(default=frozenset({"no-reply", "no-progress", 408, 500, 502, 503, 504}), description="what makes a call try the next SBC"
+    advance_on: AdvanceOn = Field(
+        default=frozenset({"no-reply", "no-progress", 408, 500, 502, 503, 504}), description="what makes a call try the next SBC"
     )
     send: NotBuilt = Field(default=None, description="what leaves changed: number form, headers, identity")
 
@@ -162,7 +163,8 @@ class ReachModel(Plain):
 class TenantModel(Plain):
     """One contact-centre system that takes calls."""
 
-    reached_by: Annotated[tuple[Annotated[ReachModel, BeforeValidator(_read_reach)], ...], BeforeValidator(one_or_many)] = Field(default= description="pairs in order: own site first, then fallback sites, then as listed", min_length=1
+    reached_by: Annotated[tuple[Annotated[ReachModel, BeforeValidator(_read_reach)], ...], BeforeValidator(one_or_many)] = Field(
+        description="pairs in order: own site first, then fallback sites, then as listed", min_length=1
     )
     max_calls: Calls | None = Field(default=None, description="calls at once")
 

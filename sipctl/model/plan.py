@@ -33,12 +33,14 @@ class GroupModel(Plain):
     primary: Name = Field(description="the tenant that takes calls normally")
     bcp: Name = Field(description="the tenant that takes them when the primary cannot")
     failover: ByHand = Field(description="who moves the group when the primary is lost")
-    advance_across: Across | None = Field(default=None, description="may one call cross to the other tenant; default to-bcp if automatic, never if manual"
+    advance_across: Across | None = Field(
+        default=None, description="may one call cross to the other tenant; default to-bcp if automatic, never if manual"
     )
     hold_off: Wait = Field(default=5.0, description="the primary must be out of service for so long first")
     failback: ByHand = Field(default="manual", description="who moves it back")
     hold_down: Wait = Field(default=300.0, description="the primary must be well for so long before an automatic failback")
-    ramp: Annotated[tuple[Share, ...], BeforeValidator(one_or_many)] = Field(default=(10, 50, 100), description="the primary's share on the way back", min_length=1, max_length=20
+    ramp: Annotated[tuple[Share, ...], BeforeValidator(one_or_many)] = Field(
+        default=(10, 50, 100), description="the primary's share on the way back", min_length=1, max_length=20
     )
     ramp_step: Wait = Field(default=120.0, description="how long each share lasts")
     mode: Mode = Field(default="proxy", description="how calls are carried")
@@ -117,7 +119,8 @@ class ExpectModel(Plain):
     tenant: Name | None = Field(default=None, description="the tenant of the first SBC tried")
     called: Label | None = Field(default=None, description="what is dialled there")
     sbcs: Texts | None = Field(default=None, description="all SBCs tried, in order")
-    refused: Annotated[int | bool, BeforeValidator(_refused)] | None = Field(default=None, description="the status the caller hears, or true"
+    refused: Annotated[int | bool, BeforeValidator(_refused)] | None = Field(
+        default=None, description="the status the caller hears, or true"
     )
     headers: NotBuilt = Field(default=None, description="headers that leave")
 
@@ -139,7 +142,8 @@ class TestModel(Plain):
 class PlanDocument(Plain):
     """All of `dialplans/`."""
 
-    continuity_groups: dict[Name, GroupModel] = Field(default= default_factory=dict, description="primary, BCP, and the policy between them"
+    continuity_groups: dict[Name, GroupModel] = Field(
+        default_factory=dict, description="primary, BCP, and the policy between them"
     )
     entry_points: dict[Name, EntryPointModel] = Field(default_factory=dict, description="what is called")
     number_files: tuple[NumberFileModel, ...] = Field(default=(), description="CSV inventories")
