@@ -6,13 +6,12 @@ All zeros is an empty cell (a fresh memfd). Instants are CLOCK_MONOTONIC of this
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from sipctl.health.hysteresis import UNKNOWN
 from sipctl.health.live_calls import FALL, CallRun
-from sipctl.routing.snapshot import Operating, Probe
+from sipctl.routing.snapshot import Operating, ProbeSpec
 
 CELL_BYTES: Final = 64
 _VERSION: Final = 1
@@ -33,18 +32,6 @@ class Why(IntEnum):
     CALLS_FAILED = 6
     SPARED = 7  # probes fail, calls are answered
     EJECTION_OVER = 8
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeSpec:
-    """One SBC to judge: how, and where; `probe` None: judged by calls alone, `host` "": not resolved yet, not probed."""
-
-    sbc_id: int
-    name: str
-    probe: Probe | None
-    host: str = ""
-    port: int = 5060
-    transport: str = "udp"
 
 
 class Cell:

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from sipctl.health import hysteresis
-from sipctl.health.cell import Cell, ProbeSpec, Why
-from sipctl.health.live_calls import FAILURES, TIMEOUTS, Callers, CallOutcome
+from sipctl.health.cell import Cell, Why
+from sipctl.health.live_calls import FAILURES, TIMEOUTS, Callers
 from sipctl.health.replies import SHIPPED, ReplyTable, Verdict
 from sipctl.health.timing import wait_s
-from sipctl.routing.snapshot import Operating
+from sipctl.model.outcomes import CallOutcome
+from sipctl.routing.snapshot import Operating, ProbeSpec
 
 GAP_S: Final = 0.25  # a longer gap of our own loop voids what timed out in it
 EJECTION_S: Final = 30.0

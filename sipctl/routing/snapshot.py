@@ -116,6 +116,18 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeSpec:
+    """One SBC to judge: how, and where; `probe` None: judged by calls alone, `host` "": not resolved yet, not probed."""
+
+    sbc_id: int
+    name: str
+    probe: Probe | None
+    host: str = ""
+    port: int = 5060
+    transport: str = "udp"
+
+
+@dataclass(frozen=True, slots=True)
 class Sbc:
     """One signalling address of a tenant's edge."""
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipctl.health.cell import CELL_BYTES, ProbeSpec
+from sipctl.health.cell import CELL_BYTES
 from sipctl.health.judge import EJECTION_S, Judge
-from sipctl.health.live_calls import CallOutcome, outcome_of_status
-from sipctl.routing.snapshot import Operating, Probe
+from sipctl.model.outcomes import CallOutcome, outcome_of_status
+from sipctl.routing.snapshot import Operating, Probe, ProbeSpec
 
 UNKNOWN, IN, OUT = int(Operating.UNKNOWN), int(Operating.IN_SERVICE), int(Operating.OUT_OF_SERVICE)
 STEP_S = 0.01
