@@ -8,6 +8,7 @@ state anyway.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections import deque
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from sipctl.control.ports import FromDesk, FromRouter, ToDesk, ToRouter, View
 from sipctl.engine.embedded import wire
 
 MAX_QUEUED_BYTES = 16 << 20
@@ -22,6 +24,10 @@ MAX_WAITING_PACKETS = 4096  # received and not yet taken; reading pauses there
 MAX_PACKETS_PER_WAKE = 64
 
 Packet = tuple[bytes, list[int]]
+
+_encoder = msgspec.msgpack.Encoder()
+_from_router: msgspec.msgpack.Decoder[FromRouter] = msgspec.msgpack.Decoder(FromRouter)
+_from_desk: msgspec.msgpack.Decoder[FromDesk] = msgspec.msgpack.Decoder(FromDesk)
 
 
 class PacketLink:
@@ -39,6 +45,11 @@ class PacketLink:
         self._news = asyncio.Event()
         self._is_paused = False
         self._loop.add_reader(sock.fileno(), self._read)
+
+    @property
+    def is_busy(self) -> bool:
+        """Something waits because the peer does not read as fast as we speak."""
+        return bool(self._unsent)
 
     def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
         """Send or queue one packet; silently lost on a closed link. Descriptors are duplicated: the caller keeps its own."""
@@ -148,3 +159,68 @@ class ChildWire:
                 continue  # of a supervisor of another version
             finally:
                 wire.close_all(fds)
+
+
+class RouterEnd:
+    """The controller's end of a router's link (`control.ports.RouterLink`)."""
+
+    def __init__(self, link: PacketLink) -> None:
+        self._link = link
+
+    async def receive(self) -> FromRouter | None:
+        """The next frame a neighbour's version would understand too; None once the router is gone."""
+        while (packet := await self._link.receive()) is not None:
+            wire.close_all(packet[1])
+            with contextlib.suppress(msgspec.MsgspecError):
+                return _from_router.decode(packet[0])
+        return None
+
+    def send(self, frame: ToRouter, fds: Sequence[int] = ()) -> None:
+        self._link.send(_encoder.encode(frame), fds)
+
+    def close(self) -> None:
+        self._link.close()
+
+
+class DeskEnd:
+    """The controller's end of the desk's link (`control.ports.DeskLink`)."""
+
+    def __init__(self, link: PacketLink) -> None:
+        self._link = link
+
+    async def receive(self) -> FromDesk | None:
+        while (packet := await self._link.receive()) is not None:
+            wire.close_all(packet[1])
+            with contextlib.suppress(msgspec.MsgspecError):
+                return _from_desk.decode(packet[0])
+        return None
+
+    def send(self, frame: ToDesk) -> None:
+        """A View that would have to wait is dropped: the next one holds all of it."""
+        if not (isinstance(frame, View) and self._link.is_busy):
+            self._link.send(_encoder.encode(frame))
+
+    def close(self) -> None:
+        self._link.close()
+
+
+class ControllerLinks:
+    """Links as the supervisor hands them to the controller (`control.ports.Links`)."""
+
+    def __init__(self) -> None:
+        self._routers: asyncio.Queue[RouterEnd] = asyncio.Queue()
+        self._desks: asyncio.Queue[DeskEnd] = asyncio.Queue()
+
+    def take(self, name: str, sock: socket.socket) -> None:
+        """A new link: to the desk, or to the router of that name."""
+        link = PacketLink(sock, name)
+        if name == "desk":
+            self._desks.put_nowait(DeskEnd(link))
+        else:
+            self._routers.put_nowait(RouterEnd(link))
+
+    async def router(self) -> RouterEnd:
+        return await self._routers.get()
+
+    async def desk(self) -> DeskEnd:
+        return await self._desks.get()

@@ -1,0 +1,176 @@
+"""The composition root: the one place that builds objects and joins them into processes (DESIGN §4).
+
+    python -m sipctl.app supervisor   what `sipctl run` is
+    python -m sipctl.app router       born a spare; carries calls once assigned
+    python -m sipctl.app controller   decisions
+    python -m sipctl.app desk         API, metrics, records
+    python -m sipctl.app compiler     files in, table out; short-lived
+
+Each role imports only what it needs: a router never loads the control half, and is ready to take a slot the sooner for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sipctl.errors import EngineError, SipctlError
+
+DEFAULT_API = "127.0.0.1:8080"
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
+
+
+# -- sipctl run ----------------------------------------------------------------------------------------------------------------
+
+
+def run(config_dir: Path, state_dir: Path, api: str = DEFAULT_API, routers: int = 1, node: str = "") -> int:
+    """Carry calls until told to stop; returns the exit code, having said on stderr what was wrong."""
+    from sipctl.call.records import SLOT_BYTES
+    from sipctl.supervisor.supervisor import Settings, Supervisor
+
+    if routers != 1:
+        print("more than one router per node is not built yet: leave out --routers", file=sys.stderr)
+        return 2
+    try:
+        return Supervisor(Settings(state_dir, config_dir, api, node, slot_bytes=SLOT_BYTES)).run()
+    except SipctlError as error:
+        print(f"sipctl: {error}" + (f"\n  {error.hint}" if error.hint else ""), file=sys.stderr)
+        return error.exit_code
+
+
+@dataclass
+class Running:
+    """A sipctl that was started as a child process, for the demo and tests."""
+
+    process: subprocess.Popen[bytes]
+    state_dir: Path
+    ready: Mapping[str, Any]  # api, sockets, revision, as STATE/run/ready has them
+
+    @property
+    def api(self) -> str:
+        return str(self.ready["api"])
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def role_pid(self, name: str) -> int | None:
+        """The process that is supervisor, router-0, spare, controller or desk now."""
+        from sipctl.supervisor.state_dir import StateDir
+
+        found = StateDir(self.state_dir).process(name)
+        return found.pid if found is not None else None
+
+    def stop(self) -> int:
+        """End it in order, by force if it will not; leaves no process behind. Returns the supervisor's exit code."""
+        from sipctl.supervisor.state_dir import StateDir
+
+        left = StateDir(self.state_dir).processes()
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for process in (*left.values(), *StateDir(self.state_dir).processes().values()):
+            if process.is_alive:
+                os.kill(process.pid, signal.SIGKILL)
+        return self.process.returncode
+
+
+def start(
+    config_dir: Path,
+    state_dir: Path,
+    api: str = "127.0.0.1:0",
+    node: str = "",
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = START_TIMEOUT_S,
+) -> Running:
+    """Start `sipctl run` as a child process and wait until it carries calls and its API answers.
+
+    Raises: EngineError with what it said, if it ends or is not ready in time; nothing is left running then.
+    """
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ready = state_dir / "run" / "ready"
+    said = state_dir / "start.log"
+    argv = [sys.executable, "-m", "sipctl.app", "supervisor", "--config", str(config_dir), "--state", str(state_dir)]
+    argv += ["--api", api, "--node", node]
+    env = {**os.environ, **(environment or {})}
+    with said.open("wb") as log:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=env)
+    running = Running(process, state_dir, {})
+    until_s = time.monotonic() + timeout_s
+    while process.poll() is None and time.monotonic() < until_s:
+        supervisor = running.role_pid("supervisor")
+        if supervisor == process.pid and ready.exists():
+            running.ready = json.loads(ready.read_text(encoding="utf-8"))
+            return running
+        time.sleep(0.02)
+    if process.poll() is None:
+        running.stop()
+    raise EngineError(f"sipctl did not start: {said.read_text(encoding='utf-8', errors='replace').strip() or 'it said nothing'}")
+
+
+# -- roles ---------------------------------------------------------------------------------------------------------------------
+
+
+def _supervisor(arguments: argparse.Namespace) -> int:
+    return run(arguments.config, arguments.state, arguments.api, arguments.routers, arguments.node)
+
+
+def _router(arguments: argparse.Namespace) -> int:
+    from sipctl.call.core import Core
+    from sipctl.engine.embedded.router import RouterCore, Wire, run_router
+    from sipctl.routing.snapshot import Listen
+
+    def make_core(
+        slot: int, listens: Sequence[Listen], memory: memoryview, entropy: bytes, offset_s: float, failpoints: frozenset[str]
+    ) -> RouterCore:
+        return Core(
+            slot=slot,
+            sockets=tuple(listens),
+            memory=memory,
+            entropy=entropy,
+            unix_minus_mono_s=offset_s,
+            failpoints=failpoints,
+        )
+
+    takeover = socket.socket(fileno=arguments.takeover) if arguments.takeover >= 0 else None
+    failpoints = frozenset(filter(None, os.environ.get("SIPCTL_FAILPOINTS", "").split(",")))
+    return run_router(Wire(socket.socket(fileno=arguments.wire), takeover), make_core, failpoints)
+
+
+ROLES: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "supervisor": _supervisor,
+    "router": _router,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Be one process of sipctl; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sipctl.app", description="One process of sipctl; `sipctl run` starts all.")
+    parser.add_argument("role", choices=sorted(ROLES))
+    parser.add_argument("--wire", type=int, default=-1)
+    parser.add_argument("--takeover", type=int, default=-1)
+    parser.add_argument("--config", type=Path, default=Path())
+    parser.add_argument("--state", type=Path, default=Path(".sipctl"))
+    parser.add_argument("--api", default=DEFAULT_API)
+    parser.add_argument("--routers", type=int, default=1)
+    parser.add_argument("--node", default="")
+    arguments = parser.parse_args(argv)
+    return ROLES[arguments.role](arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
