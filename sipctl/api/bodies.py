@@ -1,0 +1,221 @@
+"""What writes take: bodies as types, read from JSON and nothing else.
+
+Everything is checked before it is believed: size before reading, Content-Type, duplicate keys, unknown fields, types, and CR, LF
+or NUL in any string, which would otherwise find their way into a log line or a header (reference/threats T5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from sipctl.api.problems import Problem
+
+MAX_BODY_BYTES: Final = 1 << 20
+MAX_PLAN_BYTES: Final = 64 << 20
+MAX_PLAN_FILES: Final = 20_000
+MAX_STRING_CHARACTERS: Final = 2_000  # of any string but a plan's file
+MAX_QUERY_CHARACTERS: Final = 4_000
+PLAN_FOLDERS: Final = ("dialplans/", "sbc_configs/")
+_THREAD_ABOVE_BYTES: Final = 256 << 10  # a larger body is decoded off the loop
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+class Write(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What every write carries."""
+
+    reason: str = ""
+    dry_run: bool = False
+    force: list[str] = []
+
+
+class Failover(Write, kw_only=True):
+    to: Literal["bcp", "primary"]
+
+
+class FailoverMany(Write, kw_only=True):
+    to: Literal["bcp", "primary"]
+    tenant: str | None = None  # shell pattern over tenant names
+    all: bool = False
+
+
+class Failback(Write, kw_only=True):
+    now: bool = False
+
+
+class Pin(Write, kw_only=True):
+    to: Literal["bcp", "primary"]
+
+
+class Admin(Write, kw_only=True):
+    state: Literal["enabled", "draining", "disabled"]
+    move: bool = False
+
+
+class Automation(Write, kw_only=True):
+    state: Literal["pause", "resume"]
+
+
+class Allow(Write, kw_only=True):
+    cidr: str
+    until: str  # RFC 3339
+
+
+class Apply(Write, kw_only=True):
+    files: dict[str, str]
+    base: int | None = None
+    commit: str | None = None
+    despite: list[str] = []
+
+
+class NewToken(Write, kw_only=True):
+    name: str
+    role: Literal["viewer", "editor", "operator", "admin"]
+
+
+async def read_body(request: web.Request, kind: type[Body], limit: int = MAX_BODY_BYTES) -> Body:
+    """The request's body as ``kind``.
+
+    Raises: Problem 413 beyond ``limit`` bytes, 415 for anything but JSON, 400 for all that is wrong inside.
+    """
+    if request.content_type != "application/json":
+        raise Problem(415, "not-json", f"the body is {request.content_type}", hint="send Content-Type: application/json")
+    raw = await _read_bytes(request, limit)
+    value = await asyncio.to_thread(_decoded, raw) if len(raw) > _THREAD_ABOVE_BYTES else _decoded(raw)
+    texts_of_files = value.get("files") if kind is Apply and isinstance(value, dict) else None
+    if isinstance(texts_of_files, dict):
+        check_strings({key: item for key, item in value.items() if key != "files"})
+        _check_files(texts_of_files)
+    else:
+        check_strings(value)
+    try:
+        body = msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise Problem(400, "bad-json", str(error), hint="GET /v1/openapi.json describes every body") from error
+    if isinstance(body, Write) and not body.reason.strip():
+        raise Problem(400, "reason-required", "a write needs a reason", hint='add "reason": "why, or a change number"')
+    return body
+
+
+def check_strings(value: Any) -> None:
+    """Raises: Problem 400 if any string in a JSON value holds CR, LF or NUL, or is too long."""
+    for text in _strings(value):
+        check_string(text)
+
+
+def check_string(text: str) -> str:
+    if any(character in text for character in "\r\n\0"):
+        raise Problem(400, "control-character", "a value holds CR, LF or NUL", hint="write it on one line")
+    if len(text) > MAX_STRING_CHARACTERS:
+        raise Problem(400, "bad-json", f"a value has {len(text)} characters, {MAX_STRING_CHARACTERS} is the most")
+    return text
+
+
+def network_of(text: str) -> str:
+    """Raises: Problem 400 unless the text is an address or a network in CIDR form."""
+    try:
+        return str(ipaddress.ip_network(text, strict=True))
+    except ValueError as error:
+        raise Problem(400, "bad-request", f"{text} is no network: {error}", hint="such as 198.51.100.0/28") from error
+
+
+def instant_of(text: str) -> float:
+    """Unix seconds of an RFC 3339 time. Raises: Problem 400 for anything else, also a time without its zone."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Problem(400, "bad-request", f"{text} is no time: {error}", hint="such as 2026-11-22T18:00:00Z") from error
+    if at.tzinfo is None:
+        raise Problem(400, "bad-request", f"{text} says no time zone", hint="end it with Z or +01:00")
+    return at.timestamp()
+
+
+def query_number(request: web.Request, name: str) -> str | None:
+    """A number from the query. A plus that was not escaped arrives as a space, so a leading space is one (FORMATS §3)."""
+    text = query_text(request, name)
+    return None if text is None else text.replace(" ", "+")
+
+
+def query_text(request: web.Request, name: str) -> str | None:
+    values = request.query.getall(name, [])
+    if len(values) > 1:
+        raise Problem(400, "bad-request", f"{name} is given {len(values)} times")
+    return check_string(values[0]) if values and values[0] else None
+
+
+def query_int(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    text = query_text(request, name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not low <= int(text) <= high:
+        raise Problem(400, "bad-request", f"{name} must be a whole number from {low} to {high}")
+    return int(text)
+
+
+async def _read_bytes(request: web.Request, limit: int) -> bytes:
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.content.iter_chunked(1 << 16):
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "too-large", f"the body is larger than {limit} bytes")
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "bad-json", f"the body is not JSON: {error}") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _strings(value: Any) -> Iterable[str]:
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            pending += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            pending += item
+
+
+def _check_files(files: dict[str, Any]) -> None:
+    if len(files) > MAX_PLAN_FILES:
+        raise Problem(413, "too-large", f"{len(files)} files, {MAX_PLAN_FILES} is the most")
+    for path, text in files.items():
+        check_string(path)
+        parts = path.split("/")
+        if not path.startswith(PLAN_FOLDERS) or "\\" in path or any(part in ("", ".", "..") for part in parts):
+            raise Problem(
+                400, "bad-request", f"{path} is no file of a plan", hint=f"paths begin with {' or '.join(PLAN_FOLDERS)}"
+            )
+        if isinstance(text, str) and "\0" in text:
+            raise Problem(400, "control-character", f"{path} holds NUL: it is no text")

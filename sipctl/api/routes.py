@@ -1,0 +1,99 @@
+"""Every route of the API and who may use it, in one table.
+
+A route that is not in the table does not exist; a request whose route has no rule is refused. Roles are ordered: viewer, editor,
+operator, admin; each may do what those before it may. `public` needs no token: those routes tell nothing of calls or callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from sipctl.api import bodies, events, reads, tokens, writes
+from sipctl.api.problems import Problem
+from sipctl.store.tokens import ROLES
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PUBLIC: Final = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    method: str
+    path: str
+    role: str  # "public", or the least role
+    summary: str
+    handler: Handler
+    body: type[msgspec.Struct] | None = None
+    query: tuple[str, ...] = ()
+
+
+async def not_built(request: web.Request) -> web.StreamResponse:
+    raise Problem(501, "not-built", f"{request.path} is not built yet", hint="CHANGELOG says what is")
+
+
+async def openapi(request: web.Request) -> web.StreamResponse:
+    """The description of this table."""
+    from sipctl.api.openapi import document
+    from sipctl.api.problems import json_answer
+
+    return json_answer(document(ROUTES))
+
+
+def allows(role: str, needed: str) -> bool:
+    """Whether a token of ``role`` may use a route that needs ``needed``."""
+    return needed == PUBLIC or ROLES.index(role) >= ROLES.index(needed)
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route("GET", "/healthz", PUBLIC, "The desk is alive.", reads.healthz),
+    Route("GET", "/readyz", PUBLIC, "Every router holds a snapshot.", reads.readyz),
+    Route("GET", "/metrics", PUBLIC, "Metrics as Prometheus text.", reads.metrics),
+    Route("GET", "/v1/openapi.json", PUBLIC, "This description.", openapi),
+    Route("GET", "/v1/status", "viewer", "The whole picture.", reads.status),
+    Route("GET", "/v1/alarms", "viewer", "Alarms that stand.", reads.alarms),
+    Route("POST", "/v1/alarms/{id}/ack", "operator", "Somebody looks after this alarm.", writes.alarm_ack, bodies.Write),
+    Route("GET", "/v1/strangers", "viewer", "Sources in no trunk and no pair.", reads.strangers),
+    Route("GET", "/v1/route", "viewer", "Where a number would go now.", reads.route, query=("number", "trunk", "from")),
+    Route("GET", "/v1/decisions", "viewer", "Decisions of all groups, newest first.", reads.decisions, query=("limit",)),
+    Route("GET", "/v1/groups/{name}/decisions", "viewer", "Decisions of a group.", reads.decisions, query=("limit",)),
+    Route("GET", "/v1/events", "viewer", "The running story as server-sent events.", events.events),
+    Route("POST", "/v1/failover", "operator", "Move many groups.", writes.failover_many, bodies.FailoverMany),
+    Route("POST", "/v1/groups/{name}/failover", "operator", "Move a group and hold it.", writes.failover, bodies.Failover),
+    Route("POST", "/v1/groups/{name}/failback", "operator", "Let a group return.", writes.failback, bodies.Failback),
+    Route("POST", "/v1/groups/{name}/pin", "operator", "Nothing automatic moves the group.", writes.pin, bodies.Pin),
+    Route("POST", "/v1/groups/{name}/unpin", "operator", "Automation may move it again.", writes.unpin, bodies.Write),
+    Route("POST", "/v1/groups/{name}/unlatch", "operator", "Failbacks may happen again.", writes.unlatch, bodies.Write),
+    Route("POST", "/v1/automation", "operator", "Pause or resume automation.", writes.automation, bodies.Automation),
+    Route("POST", "/v1/sbcs/{name}/admin", "operator", "Enable, drain or disable an SBC.", writes.sbc_admin, bodies.Admin),
+    Route("POST", "/v1/sbcs/{name}/probe", "operator", "Probe an SBC now.", writes.sbc_probe, bodies.Write),
+    Route(
+        "POST", "/v1/trunks/{name}/allow", "operator", "More addresses of a trunk for a time.", writes.trunk_allow, bodies.Allow
+    ),
+    Route("POST", "/v1/trunks/{name}/admin", "operator", "Enable, drain or disable a trunk.", writes.trunk_admin, bodies.Admin),
+    Route(
+        "POST", "/v1/tenants/{name}/admin", "operator", "Enable, drain or disable a tenant.", writes.tenant_admin, bodies.Admin
+    ),
+    Route("POST", "/v1/node/admin", "operator", "Drain this node, or enable it.", writes.node_admin, bodies.Admin),
+    Route("GET", "/v1/revisions", "viewer", "Revisions, newest first.", reads.revisions, query=("limit",)),
+    Route("GET", "/v1/revisions/{number}", "viewer", "One revision with its files.", reads.revision),
+    Route("POST", "/v1/revisions", "editor", "Apply a plan.", writes.apply, bodies.Apply),
+    Route("GET", "/v1/operations", "viewer", "Operations, newest first.", reads.operations, query=("limit",)),
+    Route("GET", "/v1/operations/{id}", "viewer", "What became of an operation.", reads.operation, query=("wait",)),
+    Route("GET", "/v1/tokens", "admin", "All tokens, without their secrets.", tokens.ls),
+    Route("POST", "/v1/tokens", "admin", "Make a token.", tokens.create, bodies.NewToken),
+    Route("POST", "/v1/tokens/{name}/revoke", "admin", "End a token.", tokens.revoke, bodies.Write),
+    Route("GET", "/v1/diff", "viewer", "Not built yet: plan against plan.", not_built),
+    Route("POST", "/v1/revisions/{number}/rollback", "editor", "Not built yet: make an older revision live.", not_built),
+    Route("GET", "/v1/calls", "viewer", "Not built yet: calls up.", not_built),
+    Route("GET", "/v1/cdr", "viewer", "Not built yet: call records.", not_built),
+    Route("GET", "/v1/numbers", "viewer", "Not built yet: the number inventory.", not_built),
+    Route("GET", "/v1/audit", "admin", "Not built yet: the chained audit log.", not_built),
+    Route("POST", "/v1/replay", "viewer", "Not built yet: call records against a plan.", not_built),
+    Route("POST", "/v1/overlays/{name}", "operator", "Not built yet: overlays.", not_built),
+    Route("POST", "/v1/drills", "operator", "Not built yet: rehearsed failovers.", not_built),
+)

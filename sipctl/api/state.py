@@ -1,0 +1,253 @@
+"""What the desk knows and what it has asked for: one object, owned by the desk's loop.
+
+It holds the controller's last view (and its age), the operations under way, the story so far, and the valid tokens. It goes on
+without a controller: reads are answered from the last view, writes are told that nobody answers. Everything that touches the
+disk runs on two threads of its own, with a bound on how much may wait there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from sipctl.api.problems import Problem
+from sipctl.api.ring import EventRing
+from sipctl.control.ports import MAX_FRAME_BYTES, Answer, Command, DecisionRecord, Notice, Revision, View
+from sipctl.errors import StoreError
+from sipctl.store.operations import Operation
+from sipctl.store.sqlite import SqliteStore
+from sipctl.store.tokens import Token, find
+
+MAX_OPERATIONS_KEPT: Final = 2_000  # in memory; older ones are read from the store
+MAX_OPERATIONS_OPEN: Final = 256
+MAX_STORE_WAITING: Final = 200
+STORE_TIMEOUT_S: Final = 10.0
+FIRST_ANSWER_S: Final = 5.0  # a write answers 202 when the controller has said nothing by then
+REACHABLE_WITHIN_S: Final = 5.0  # a controller sends a view each second
+
+T = TypeVar("T")
+
+
+class Sender(Protocol):
+    """The desk's end of its link to the controller."""
+
+    def send(self, data: bytes) -> None:
+        """Never waits. Raises: OSError if the link is closed."""
+
+
+class DeskState:
+    """Views, operations, events and tokens of one desk."""
+
+    def __init__(self, store: SqliteStore, *, mono_s: Callable[[], float], wall_s: Callable[[], float]) -> None:
+        self.store = store
+        self.mono_s = mono_s
+        self.wall_s = wall_s
+        self.ring = EventRing(secrets.token_hex(4))
+        self.view: View | None = None
+        self.sender: Sender | None = None
+        self.lost_operations = 0
+        self.unsaved_operations = 0
+        self._view_at_s = 0.0
+        self._tokens: list[tuple[bytes, Token]] | None = None
+        self._operations: OrderedDict[str, Operation] = OrderedDict()
+        self._changed: dict[str, asyncio.Event] = {}  # by operation that is not over
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="desk-store")
+        self._waiting = 0
+        self._saves: set[asyncio.Task[None]] = set()
+
+    # -- what the controller says ------------------------------------------------------------------------------------------
+
+    def on_view(self, view: View) -> None:
+        self.view = view
+        self._view_at_s = self.mono_s()
+
+    def on_notice(self, notice: Notice) -> None:
+        self.ring.add(notice)
+
+    def on_answer(self, answer: Answer) -> None:
+        known = self._operations.get(answer.id)
+        if known is None or known.is_over:
+            return
+        self._put(
+            msgspec.structs.replace(
+                known, status=answer.status, text=answer.text, code=answer.code, hint=answer.hint, body=dict(answer.body),
+                ended_at_unix_s=self.wall_s() if answer.final else None,
+            )
+        )  # fmt: skip
+
+    def on_link(self, sender: Sender | None) -> None:
+        """A link to a controller is there, or gone: what was asked over the old one gets no answer any more."""
+        self.sender = sender
+        for identifier in list(self._changed):
+            known = self._operations[identifier]
+            text = (
+                "the controller went away before it said what became of this; look at the status and repeat it if it is missing"
+            )
+            self._put(msgspec.structs.replace(known, status="lost", code="lost", text=text, ended_at_unix_s=self.wall_s()))
+            self.lost_operations += 1
+
+    @property
+    def view_age_s(self) -> float | None:
+        return None if self.view is None else max(0.0, self.mono_s() - self._view_at_s)
+
+    @property
+    def is_reachable(self) -> bool:
+        age_s = self.view_age_s
+        return self.sender is not None and age_s is not None and age_s < REACHABLE_WITHIN_S
+
+    def status(self) -> dict[str, Any]:
+        """The body of `GET /v1/status`: the last view, its age, and whether its controller still speaks.
+
+        Raises: Problem 503 before the first view.
+        """
+        view = self.seen()
+        reachable = self.is_reachable
+        return {
+            **view.status,
+            "age_s": round(self.view_age_s or 0.0, 1),
+            "controller": {
+                "reachable": reachable,
+                "text": "" if reachable else "controller not reachable: this is its last view",
+            },
+        }
+
+    def seen(self) -> View:
+        if self.view is None:
+            raise Problem(
+                503, "no-view", "no controller has told this desk anything yet", hint="sipctl status --local reads STATE"
+            )
+        return self.view
+
+    # -- operations --------------------------------------------------------------------------------------------------------
+
+    async def command(
+        self, op: str, args: Mapping[str, Any], actor: str, reason: str, *, dry_run: bool = False, force: tuple[str, ...] = ()
+    ) -> Operation:
+        """Send a wish; returns what is known of it after the controller's first word, or after FIRST_ANSWER_S.
+
+        Raises: Problem 503 if there is no controller to send it to or too much is under way, 413 if it is too large to send.
+        """
+        if self.sender is None:
+            raise Problem(
+                503, "controller-unreachable", "no controller is connected; nothing was sent", hint="sipctl status --local"
+            )
+        if len(self._changed) >= MAX_OPERATIONS_OPEN:
+            raise Problem(503, "busy", f"{len(self._changed)} operations are under way", hint="wait for them: sipctl history")
+        identifier = f"op-{secrets.token_hex(5)}"
+        data = msgspec.msgpack.encode(Command(identifier, op, args, actor, reason, dry_run, force))
+        if len(data) > MAX_FRAME_BYTES:
+            raise Problem(413, "too-large", f"the plan is {len(data)} bytes, {MAX_FRAME_BYTES} is the most")
+        kept = {key: value for key, value in args.items() if key != "files"}  # a plan stands in its revision
+        changed = self._changed[identifier] = asyncio.Event()
+        self._put(Operation(identifier, op, kept, actor, reason, self.wall_s(), "sent", dry_run=dry_run, force=force))
+        try:
+            self.sender.send(data)
+        except OSError as error:
+            known = self._operations[identifier]
+            self._put(msgspec.structs.replace(known, status="lost", code="lost", text=str(error), ended_at_unix_s=self.wall_s()))
+            raise Problem(503, "controller-unreachable", f"the controller's link broke: {error}", operation=identifier) from error
+        await _within(changed, FIRST_ANSWER_S)
+        return self._operations[identifier]
+
+    def record(self, operation: Operation) -> None:
+        """Remember something the desk itself did."""
+        self._put(operation)
+
+    async def operation(self, identifier: str, wait_s: float = 0.0) -> Operation:
+        """An operation, after at most ``wait_s`` for it to be over. Raises: Problem 404."""
+        until_s = self.mono_s() + wait_s
+        while (known := self._operations.get(identifier)) is not None:
+            left_s = until_s - self.mono_s()
+            changed = self._changed.get(identifier)
+            if changed is None or left_s <= 0:
+                return known
+            await _within(changed, left_s)
+        stored = await self.ask_store(lambda: self.store.operations.get(identifier))
+        if stored is None:
+            raise Problem(404, "not-found", f"there is no operation {identifier}")
+        return stored
+
+    def _put(self, operation: Operation) -> None:
+        self._operations[operation.id] = operation
+        self._operations.move_to_end(operation.id)
+        changed = self._changed.get(operation.id)
+        if changed is not None and operation.status != "sent":
+            if operation.is_over:
+                del self._changed[operation.id]
+            else:
+                self._changed[operation.id] = asyncio.Event()
+            changed.set()
+        while len(self._operations) > MAX_OPERATIONS_KEPT:
+            self._operations.popitem(last=False)
+        self._save(operation)
+
+    def _save(self, operation: Operation) -> None:
+        if self._waiting >= MAX_STORE_WAITING:
+            self.unsaved_operations += 1
+            return
+        task = asyncio.ensure_future(self._saved(operation))
+        self._saves.add(task)
+        task.add_done_callback(self._saves.discard)
+
+    async def _saved(self, operation: Operation) -> None:
+        try:
+            await self.ask_store(lambda: self.store.operations.save(operation))
+        except Problem:
+            self.unsaved_operations += 1
+
+    # -- the store ---------------------------------------------------------------------------------------------------------
+
+    async def ask_store(self, work: Callable[[], T]) -> T:
+        """Run something on the store's threads. Raises: Problem 503 when it fails, takes too long, or too much waits."""
+        if self._waiting >= MAX_STORE_WAITING:
+            raise Problem(503, "busy", "the store is slow and too much waits for it", hint="is the disk of STATE well?")
+        self._waiting += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        future.add_done_callback(self._store_done)
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), STORE_TIMEOUT_S)
+        except TimeoutError as error:
+            raise Problem(503, "store-failed", f"the store said nothing for {STORE_TIMEOUT_S:.0f} s") from error
+        except StoreError as error:
+            raise Problem(503, "store-failed", error.detail, hint=error.hint) from error
+
+    def _store_done(self, future: asyncio.Future[Any]) -> None:
+        self._waiting -= 1
+        if not future.cancelled():
+            future.exception()  # seen: whoever waited was told, or has gone
+
+    async def decisions(self, group: str | None, limit: int) -> list[DecisionRecord]:
+        return await self.ask_store(lambda: self.store.decisions(group, limit))
+
+    async def revisions(self, limit: int) -> tuple[list[Revision], int | None]:
+        return await self.ask_store(lambda: (self.store.revisions(limit), self.store.live_number()))
+
+    # -- tokens ------------------------------------------------------------------------------------------------------------
+
+    async def load_tokens(self) -> None:
+        """Read the valid tokens; called at start and after each change. Raises: Problem 503."""
+        self._tokens = await self.ask_store(self.store.tokens.active)
+
+    def principal(self, secret: str) -> Token | None:
+        """Who holds this secret. Raises: Problem 503 while the tokens could not be read."""
+        if self._tokens is None:
+            raise Problem(503, "store-failed", "the tokens could not be read yet", hint="is the disk of STATE well?")
+        return find(self._tokens, secret)
+
+    async def close(self) -> None:
+        if self._saves:
+            await asyncio.wait(self._saves, timeout=STORE_TIMEOUT_S)
+        self._threads.shutdown(wait=False)
+
+
+async def _within(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        return

@@ -1,0 +1,150 @@
+"""Writes: each becomes one command to the controller and one operation to follow.
+
+Nothing is decided here. A body is checked for form and for names the last view knows; rules of safety are the controller's. The
+answer is 200 when it is done, 202 with the operation's id while routers still take it over, and a problem when it was refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from sipctl.api import bodies
+from sipctl.api.context import STATE, principal
+from sipctl.api.problems import Problem, json_answer
+from sipctl.api.reads import known
+from sipctl.store.operations import Operation
+
+MAX_FORCED_RULES: Final = 20
+# What an operation's end means in HTTP: status and problem code.
+_PROBLEM_OF: Final[Mapping[str, tuple[int, str]]] = {
+    "refused": (409, "refused"),
+    "conflict": (409, "conflict"),
+    "invalid": (422, "invalid"),
+    "failed": (500, "failed"),
+    "lost": (503, "lost"),
+}
+
+
+async def failover(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Failover)
+    return await send(request, "failover", {"groups": [_named(request, "group")], "to": body.to}, body)
+
+
+async def failover_many(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.FailoverMany)
+    if (body.tenant is not None) == body.all:
+        raise Problem(400, "bad-request", "say either tenant, a pattern, or all: true")
+    return await send(
+        request, "failover", {"all": True, "to": body.to} if body.all else {"tenant": body.tenant, "to": body.to}, body
+    )
+
+
+async def failback(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Failback)
+    return await send(request, "failback", {"group": _named(request, "group"), "now": body.now}, body)
+
+
+async def pin(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Pin)
+    return await send(request, "pin", {"group": _named(request, "group"), "to": body.to}, body)
+
+
+async def unpin(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Write)
+    return await send(request, "unpin", {"group": _named(request, "group")}, body)
+
+
+async def unlatch(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Write)
+    return await send(request, "unlatch", {"group": _named(request, "group")}, body)
+
+
+async def automation(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Automation)
+    return await send(request, "automation", {"state": body.state}, body)
+
+
+async def sbc_admin(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Admin)
+    return await send(request, "sbc-admin", {"sbc": _named(request, "sbc"), "state": body.state, "move": body.move}, body)
+
+
+async def sbc_probe(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Write)
+    return await send(request, "sbc-probe", {"sbc": _named(request, "sbc")}, body)
+
+
+async def trunk_allow(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Allow)
+    cidr, until_unix_s = bodies.network_of(body.cidr), bodies.instant_of(body.until)
+    if until_unix_s <= request.app[STATE].wall_s():
+        raise Problem(400, "bad-request", f"{body.until} has passed", hint="say until when the addresses may call")
+    return await send(request, "trunk-allow", {"trunk": _named(request, "trunk"), "cidr": cidr, "until": until_unix_s}, body)
+
+
+async def trunk_admin(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Admin)
+    if body.move:
+        raise Problem(400, "bad-request", "a trunk has nothing to move")
+    return await send(request, "trunk-admin", {"trunk": _named(request, "trunk"), "state": body.state}, body)
+
+
+async def tenant_admin(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Admin)
+    args = {"tenant": _named(request, "tenant"), "state": body.state, "move": body.move}
+    return await send(request, "tenant-admin", args, body)
+
+
+async def node_admin(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Admin)
+    if body.move or body.state == "disabled":
+        raise Problem(400, "bad-request", "a node is enabled or draining; it has nothing to move")
+    return await send(request, "node-admin", {"state": body.state}, body)
+
+
+async def alarm_ack(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.Write)
+    return await send(request, "alarm-ack", {"id": request.match_info["id"]}, body)
+
+
+async def apply(request: web.Request) -> web.StreamResponse:
+    """A new revision: compiled, tested, kept, then live; or refused with every finding, and nothing changes."""
+    body = await bodies.read_body(request, bodies.Apply, bodies.MAX_PLAN_BYTES)
+    args = {
+        "base": body.base, "files": body.files, "author": principal(request).name, "commit": body.commit, "despite": body.despite,
+    }  # fmt: skip
+    return await send(request, "apply", args, body)
+
+
+async def send(request: web.Request, op: str, args: Mapping[str, Any], body: bodies.Write) -> web.StreamResponse:
+    """Hand a wish over and answer with what became of it so far."""
+    if len(body.force) > MAX_FORCED_RULES:
+        raise Problem(400, "bad-request", f"{len(body.force)} rules to force, {MAX_FORCED_RULES} is the most")
+    operation = await request.app[STATE].command(
+        op, args, principal(request).name, body.reason, dry_run=body.dry_run, force=tuple(body.force)
+    )
+    return operation_answer(operation)
+
+
+def operation_answer(operation: Operation) -> web.Response:
+    """200 done, 202 under way; raises the problem it ended with."""
+    problem = _PROBLEM_OF.get(operation.status)
+    if problem is not None:
+        status, code = problem
+        raise Problem(
+            status, code, operation.text, hint=operation.hint, rule=operation.code, operation=operation.id, body=operation.body
+        )  # fmt: skip
+    body = msgspec.to_builtins(operation)
+    return json_answer(body, 200 if operation.is_over else 202)
+
+
+def _named(request: web.Request, what: str) -> str:
+    """The name in the path, known to the last view; without a view the controller will judge it."""
+    name = request.match_info["name"]
+    view = request.app[STATE].view
+    entities = view.status.get(f"{what}s") if view is not None else None
+    return name if entities is None else known(name, entities, what)

@@ -1,0 +1,162 @@
+"""Who may do what: every route has a rule, and every role meets it."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from sipctl.api.application import build_app
+from sipctl.api.routes import PUBLIC, ROUTES, Route, allows
+from sipctl.api.state import DeskState
+from sipctl.store.sqlite import SqliteStore
+from sipctl.store.tokens import ROLES
+from sipctl.telemetry.log import LineWriter, logger
+from sipctl.telemetry.metrics import Metrics
+from tests.api.support import RunningDesk
+
+BODIES = {"Failover": {"to": "bcp"}, "FailoverMany": {"to": "bcp", "all": True}, "Pin": {"to": "bcp"}, "Admin": {"state": "draining"},
+          "Automation": {"state": "pause"}, "Allow": {"cidr": "192.0.2.0/24", "until": "2099-01-01T00:00:00Z"},
+          "Apply": {"files": {"dialplans/a.yaml": "x: 1\n"}}, "NewToken": {"name": "n", "role": "viewer"}}  # fmt: skip
+NAMES = {"/v1/groups/": "acme", "/v1/sbcs/": "fra-a", "/v1/trunks/": "carrier-one", "/v1/tenants/": "acme-prod"}
+
+
+def path_of(route: Route) -> str:
+    name = next((name for prefix, name in NAMES.items() if route.path.startswith(prefix)), "x")
+    return route.path.replace("{name}", name).replace("{id}", "op-1").replace("{number}", "1")
+
+
+async def test_every_route_of_the_router_has_a_rule(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "sipctl.db")
+    state = DeskState(store, mono_s=lambda: 0.0, wall_s=lambda: 0.0)
+    writer = LineWriter(tmp_path / "log")
+    app = build_app(state, Metrics(lambda: None, lambda: None), logger(writer, lambda: 0.0))
+    rules = {(route.method, route.path) for route in ROUTES}
+    walked = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
+    assert walked == rules and len(ROUTES) == len(rules)
+    assert all(route.role == PUBLIC or route.role in ROLES for route in ROUTES)
+    assert {route.path for route in ROUTES if route.role == PUBLIC} == {"/healthz", "/readyz", "/metrics", "/v1/openapi.json"}
+    assert all(
+        route.role in ("editor", "operator", "admin") or route.path == "/v1/replay" for route in ROUTES if route.method == "POST"
+    )
+    await state.close()
+    writer.close()
+
+
+async def test_a_route_without_a_rule_is_refused(tmp_path: Path) -> None:
+    from aiohttp.test_utils import TestClient, TestServer
+
+    async def forgotten(request: web.Request) -> web.StreamResponse:
+        raise AssertionError("must not be reached")
+
+    store = SqliteStore(tmp_path / "sipctl.db")
+    state = DeskState(store, mono_s=lambda: 0.0, wall_s=lambda: 0.0)
+    writer = LineWriter(tmp_path / "log")
+    app = build_app(state, Metrics(lambda: None, lambda: None), logger(writer, lambda: 0.0))
+    app.router.add_get("/v1/forgotten", forgotten)
+    async with TestClient(TestServer(app)) as client:
+        assert (await client.get("/v1/forgotten")).status == 403
+    await state.close()
+    writer.close()
+
+
+async def test_every_role_meets_every_route(desk: RunningDesk) -> None:
+    """The whole matrix: 401 without a token, 403 below the rule, anything else from the rule on."""
+    for role in ROLES:
+        desk.store.tokens.create(f"secret-of-{role}-0123456789", f"a-{role}", role, "test", 1.0)
+    async with aiohttp.ClientSession(f"http://{desk.address}", headers={"Authorization": f"Bearer {desk.secret()}"}) as session:
+        body = {"name": "to-reload", "role": "viewer", "reason": "test"}
+        assert (await session.post("/v1/tokens", json=body)).status == 201  # the desk reads its tokens anew after a change
+    cells = 0
+    for route in ROUTES:
+        if route.path == "/v1/events":
+            continue  # never ends; its rule is asserted with the stream
+        body = {"reason": "test", **BODIES.get(route.body.__name__, {})} if route.body is not None else {}
+        for role in (None, "unknown", *ROLES):
+            headers = {} if role is None else {"Authorization": f"Bearer secret-of-{role}-0123456789"}
+            async with (
+                aiohttp.ClientSession(f"http://{desk.address}", headers=headers) as session,
+                session.request(route.method, path_of(route), json=body if route.method == "POST" else None) as response,
+            ):
+                status = response.status
+            cells += 1
+            where = f"{role} at {route.method} {route.path}: {status}"
+            if route.role == PUBLIC:
+                assert status == 200, where
+            elif role is None or role == "unknown":
+                assert status == 401, where
+            elif not allows(role, route.role):
+                assert status == 403, where
+            else:
+                assert status not in (401, 403) and (status < 500 or status in (501, 503)), where
+    assert cells == (len(ROUTES) - 1) * 6
+
+
+@pytest.mark.parametrize(
+    "value", ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer " + "x" * 500, "bearer\tx", "Bearer sipctl-wrong", "Bearer \xe9"]
+)  # fmt: skip
+async def test_what_is_no_token_of_ours_is_401_and_says_how(nobody: aiohttp.ClientSession, value: str) -> None:
+    async with nobody.get("/v1/status", headers={"Authorization": value}) as response:
+        assert response.status == 401
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        assert (await response.json(content_type="application/problem+json"))["code"] == "unauthorized"
+
+
+async def test_two_authorization_headers_are_refused(desk: RunningDesk) -> None:
+    headers = [("Authorization", f"Bearer {desk.secret()}"), ("Authorization", "Bearer other")]
+    async with aiohttp.ClientSession(f"http://{desk.address}") as session, session.get("/v1/status", headers=headers) as response:
+        assert response.status == 401
+
+
+async def test_a_revoked_token_stops_at_once(desk: RunningDesk, admin: aiohttp.ClientSession) -> None:
+    async with admin.post("/v1/tokens", json={"name": "ops-1", "role": "operator", "reason": "new colleague"}) as response:
+        assert response.status == 201
+        secret = (await response.json())["token"]
+    headers = {"Authorization": f"Bearer {secret}"}
+    async with aiohttp.ClientSession(f"http://{desk.address}", headers=headers) as ops:
+        assert (await ops.get("/v1/status")).status == 200
+        assert (await admin.post("/v1/tokens/ops-1/revoke", json={"reason": "left"})).status == 200
+        assert (await ops.get("/v1/status")).status == 401
+    async with admin.get("/v1/tokens") as response:
+        listed = await response.json()
+    assert secret not in str(listed)
+    assert [(token["name"], token["author"], bool(token["revoked_at_unix_s"])) for token in listed["tokens"]] == [
+        ("admin", "first start", False), ("ops-1", "admin", True),
+    ]  # fmt: skip
+
+
+async def test_the_first_start_writes_an_admin_token_for_its_owner_only(desk: RunningDesk) -> None:
+    path = desk.state_dir / "admin.token"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [token.name for token in desk.store.tokens.every()] == ["admin"]
+    assert (desk.state_dir / "run" / "api").read_text() == f"{desk.address}\n"
+
+
+async def test_a_second_start_keeps_the_token_and_a_removed_file_stays_removed(tmp_path: Path) -> None:
+    first = RunningDesk(tmp_path)
+    await first.start()
+    secret = first.secret()
+    await first.stop()
+    second = RunningDesk(tmp_path)
+    await second.start()
+    assert second.secret() == secret and len(second.store.tokens.every()) == 1
+    await second.stop()
+
+
+async def test_a_desk_that_died_between_file_and_store_adopts_the_file(tmp_path: Path) -> None:
+    (tmp_path / "admin.token").write_text("sipctl-0123456789abcdef0123456789\n")
+    desk = RunningDesk(tmp_path)
+    await desk.start()
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer sipctl-0123456789abcdef0123456789"}) as session:
+        assert (await session.get(f"http://{desk.address}/v1/status")).status == 200
+    await desk.stop()
+
+
+async def test_the_name_of_the_token_is_the_actor_of_what_it_does(desk: RunningDesk, admin: aiohttp.ClientSession) -> None:
+    async with admin.post("/v1/tokens", json={"name": "ops-1", "role": "operator", "reason": "x"}) as response:
+        secret = (await response.json())["token"]
+    async with aiohttp.ClientSession(f"http://{desk.address}", headers={"Authorization": f"Bearer {secret}"}) as ops:
+        await ops.post("/v1/groups/acme/failover", json={"to": "bcp", "reason": "CHG1"})
+    assert [(command.actor, command.op) for command in desk.controller.commands] == [("ops-1", "failover")]
+    await asyncio.sleep(0)
