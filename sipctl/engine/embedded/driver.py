@@ -145,6 +145,10 @@ class Driver:
         """Leave `run` after this turn."""
         self._stopping = True
 
+    def resume(self) -> None:
+        """Let `run` be called again."""
+        self._stopping = False
+
     def stop_reading(self) -> None:
         """Hand over silently: what arrives from now on waits in the sockets for the successor."""
         for fd in self._by_fd:
