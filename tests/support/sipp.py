@@ -7,6 +7,7 @@ a whole block from the command line.
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,16 @@ class Message:
 
     def is_request(self, method: str) -> bool:
         return self.start_line.startswith(f"{method} ")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialog:
+    """What identifies one established call, and the token in our Record-Route."""
+
+    call_id: str
+    caller_tag: str
+    callee_tag: str
+    token: str
 
 
 def counts_in(text: str) -> Counts:
@@ -129,6 +140,19 @@ class Sipp:
                     found.append(Message(float(fields[2]), fields[3] == "R", fields[4], cseq, fields[6]))
         return found
 
+    def dialogs(self) -> list[Dialog]:
+        """What a BYE of each of its calls would need (only with `messages=True`)."""
+        found: dict[str, Dialog] = {}
+        for path in self.folder.glob("*_messages.log"):
+            for block in path.read_text(errors="replace").split("-----------------------------------------------"):
+                call_id = re.search(r"^Call-ID: *(\S+)", block, re.MULTILINE)
+                ours = re.search(r"^From:.*;tag=(\S+)", block, re.MULTILINE)
+                theirs = re.search(r"^To:.*;tag=(\S+)", block, re.MULTILINE)
+                token = re.search(r"^Record-Route: *<sip:([a-z2-7]+)@", block, re.MULTILINE)
+                if call_id and ours and theirs and token and "SIP/2.0 200" in block:
+                    found[call_id[1]] = Dialog(call_id[1], ours[1], theirs[1], token[1])
+        return list(found.values())
+
     def errors(self, size_bytes: int = 4000) -> str:
         """The end of its error log."""
         path = self.folder / "errors.log"
@@ -209,13 +233,14 @@ def start_refusing_sbc(
 
 
 def start_deaf_later_sbc(
-    group: Processes, host: str, deaf_from_unix_s: int, *, ended_by: str = ENDED_BY_CALLER, hold_ms: int = 0
-) -> Sipp:
-    """An SBC that carries calls and from an instant on ignores OPTIONS and new INVITEs only."""
+    group: Processes, host: str, deaf_from_unix_s: int, *, ended_by: str = ENDED_BY_CALLER, hold_ms: int = 0,
+    refuses: bool = False,
+) -> Sipp:  # fmt: skip
+    """An SBC that carries calls and from an instant on ignores OPTIONS and new INVITEs only, or refuses the latter."""
     text = (SCENARIOS / ("sbc_answer.xml" if ended_by == ENDED_BY_CALLER else "sbc_answer_and_hang_up.xml")).read_text()
     end = text[text.index("<recv request=\"ACK\""):]
     end = end[end.index("\n") + 1 : end.index("<nop next=\"done\"/>")]
     return start_sbc(
-        group, host, "sbc_deaf_later", fill={"END": end}, hold_ms=hold_ms, short_messages=True,
-        keys={"deaf_from": str(deaf_from_unix_s)},
+        group, host, "sbc_refuse_later" if refuses else "sbc_deaf_later", fill={"END": end}, hold_ms=hold_ms,
+        short_messages=True, keys={"deaf_from": str(deaf_from_unix_s)},
     )  # fmt: skip

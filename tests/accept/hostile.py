@@ -1,0 +1,125 @@
+"""Acceptance: what strangers, a hostile trunk and a hostile SBC can make us do, which is nothing."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from tests.accept.lab import A, B, Lab, must
+from tests.support.configs import CARRIER, INSIDE, NUMBER, OTHER_CARRIER, OUTSIDE, STRANGER
+from tests.support.mute import Mute
+from tests.support.processes import SIP_PORT, wait_until
+from tests.support.sipp import Dialog, start_carrier, start_sbc
+
+FOREIGN = 98
+HELD = 20
+GUESSES = 10_000
+GUESSES_PER_S = 2_000
+TOKEN_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+def a_request(method: str, uri: str, me: str, *, dialog: Dialog | None = None, route: str | None = None) -> bytes:
+    """A request as a UA at `me` would write it, in a dialog or outside."""
+    mark = f"{random.getrandbits(48):x}"
+    known = dialog or Dialog(f"{mark}@{me}", mark, "", "")
+    to_tag = f";tag={known.callee_tag}" if known.callee_tag else ""
+    lines = [
+        f"{method} {uri} SIP/2.0",
+        f"Via: SIP/2.0/UDP {me}:{SIP_PORT};branch=z9hG4bK{mark}",
+        *([f"Route: {route}"] if route else []),
+        "Max-Forwards: 70",
+        f"From: <sip:+4930555{random.randrange(10000)}@{me}>;tag={known.caller_tag}",
+        f"To: <sip:{NUMBER}@{me}>{to_tag}",
+        f"Call-ID: {known.call_id}",
+        f"CSeq: {random.randrange(2, 1000)} {method}",
+        f"Contact: <sip:x@{me}:{SIP_PORT}>",
+        "Content-Length: 0",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def a_stranger_gets_no_packet(lab: Lab) -> list[str]:
+    net = lab.net
+    product = lab.start(lab.plan())
+    sent = 0
+    with Mute(net[STRANGER]) as stranger:
+        for method in ("OPTIONS", "INVITE", "REGISTER", "BYE", "CANCEL", "ACK", "SUBSCRIBE", "NONSENSE"):
+            for address in (net[OUTSIDE], net[INSIDE]):
+                stranger.send(a_request(method, f"sip:{NUMBER}@{address}", net[STRANGER]), (address, SIP_PORT))
+                sent += 1
+        for garbage in (b"\r\n\r\n", b"\x00" * 100, b"INVITE", b"SIP/2.0 200 OK\r\n\r\n", b"A" * 60000):
+            stranger.send(garbage, (net[OUTSIDE], SIP_PORT))
+            sent += 1
+        wait_until(lambda: product.status()["strangers"] >= 1, 5, "the stranger is counted")
+        time.sleep(1)
+        must(stranger.heard == [], f"a stranger heard {stranger.heard[:1]}")
+    return [f"0 packets out for {sent} in"]
+
+
+def a_hostile_trunk_and_sbc_reach_nobody_and_end_nothing(lab: Lab) -> list[str]:
+    """Foreign Route, foreign Request-URI, another call's token, flipped tokens, forged responses, 10,000 guesses."""
+    net, group = lab.net, lab.group
+    start_sbc(group, net[A])
+    plan = lab.plan()
+    plan.sbcs["trunks"]["carrier"]["sources"] = [f"{net[CARRIER]}/32"]
+    plan.sbcs["trunks"]["hostile"] = {"site": "frankfurt", "listen": "outside", "sources": [f"{net[OTHER_CARRIER]}/32"]}
+    product = lab.start(plan, A)
+    held = start_carrier(
+        group, net[CARRIER], net[OUTSIDE], NUMBER, calls=HELD, rate=50, hold_ms=45_000, messages=True
+    )
+    product.wait_calls(HELD)
+    wait_until(lambda: len(held.dialogs()) == HELD, 5, "the tokens of all calls are known")
+    dialogs = held.dialogs()
+    with Mute(net[FOREIGN]) as foreign, Mute(net[OTHER_CARRIER]) as trunk, Mute(net[B]) as sbc:
+        for attacker, door in ((trunk, net[OUTSIDE]), (sbc, net[INSIDE])):
+            _attack(attacker, (door, SIP_PORT), net[FOREIGN], dialogs)
+        guesses = _guess(trunk, (net[OUTSIDE], SIP_PORT), dialogs)
+        time.sleep(2)
+        must(foreign.heard == [], f"an unconfigured address heard {foreign.heard[:1]}")
+    must(product.calls() == HELD, f"{product.calls()} of {HELD} calls are left")
+    held.succeed(HELD, 60)
+    return [f"0 packets to an unconfigured address, 0 of {HELD} calls ended, {guesses} BYE guesses among the attacks"]
+
+
+def _attack(attacker: Mute, door: tuple[str, int], foreign: str, dialogs: list[Dialog]) -> None:
+    me, away = attacker.host, f"sip:x@{foreign}:{SIP_PORT}"
+    attacker.send(a_request("INVITE", f"sip:{NUMBER}@{door[0]}", me, route=f"<sip:{foreign};lr>"), door)
+    attacker.send(a_request("INVITE", away, me), door)
+    for dialog in dialogs:
+        ours = f"<sip:{dialog.token}@{door[0]}:{SIP_PORT};lr>"
+        stranger = Dialog(f"other-{dialog.call_id}", dialog.caller_tag, dialog.callee_tag, dialog.token)
+        reversed_tags = Dialog(dialog.call_id, dialog.callee_tag, dialog.caller_tag, dialog.token)
+        for method in ("BYE", "INVITE", "INFO", "ACK"):
+            for known in (stranger, dialog, reversed_tags):
+                attacker.send(a_request(method, away, me, dialog=known, route=ours), door)
+                attacker.send(a_request(method, away, me, dialog=known, route=f"{ours}, <sip:{foreign};lr>"), door)
+                attacker.send(a_request(method, away, me, dialog=known), door)
+        for place in range(len(dialog.token)):
+            letter = TOKEN_LETTERS[(TOKEN_LETTERS.index(dialog.token[place]) + 1) % len(TOKEN_LETTERS)]
+            flipped = f"<sip:{dialog.token[:place]}{letter}{dialog.token[place + 1 :]}@{door[0]}:{SIP_PORT};lr>"
+            attacker.send(a_request("BYE", away, me, dialog=dialog, route=flipped), door)
+        time.sleep(0.02)
+    for status in ("100 Trying", "180 Ringing", "200 OK", "486 Busy Here"):
+        for dialog in dialogs:
+            response = (
+                f"SIP/2.0 {status}\r\nVia: SIP/2.0/UDP {door[0]}:{SIP_PORT};branch=z9hG4bK{random.getrandbits(96):x}\r\n"
+                f"Via: SIP/2.0/UDP {foreign}:{SIP_PORT};branch=z9hG4bKx\r\nFrom: <sip:x@{me}>;tag={dialog.caller_tag}\r\n"
+                f"To: <sip:{NUMBER}@{me}>;tag={dialog.callee_tag}\r\nCall-ID: {dialog.call_id}\r\nCSeq: 1 INVITE\r\n"
+                f"Content-Length: 0\r\n\r\n"
+            )
+            attacker.send(response.encode(), door)
+
+
+def _guess(attacker: Mute, door: tuple[str, int], dialogs: list[Dialog]) -> int:
+    """BYEs for calls that are up, with guessed tokens and tags."""
+    chance = random.Random(20)
+    for step in range(GUESSES):
+        dialog = dialogs[step % len(dialogs)]
+        token = "".join(chance.choice(TOKEN_LETTERS) for _ in dialog.token)
+        known = Dialog(dialog.call_id, f"{chance.getrandbits(32):x}", f"{chance.getrandbits(32):x}", token)
+        attacker.send(
+            a_request("BYE", f"sip:x@{attacker.host}", attacker.host, dialog=known, route=f"<sip:{token}@{door[0]};lr>"), door
+        )
+        if step % (GUESSES_PER_S // 100) == 0:
+            time.sleep(0.01)
+    return GUESSES
