@@ -152,6 +152,7 @@ class Caller(Party):
             self.breach(now_s, f"2xx of {response.call_id} without Record-Route: later requests would pass the proxy by")
         dialog = Dialog(response.call_id, request.first("from"), response.first("to"), route, request.uri, placed.note)
         dialog.local_cseq = dialog.invite_cseq = request.cseq
+        dialog.acked_by_end = True
         self.dialogs[dialog.key] = dialog
         placed.legs[response.to_tag] = dialog
         placed.note.tags.append(response.to_tag)

@@ -1,7 +1,8 @@
 """What must hold whatever happens: a judge that sees every message the router hears and says, and looks into the parties.
 
 It knows nothing of the core's state. Where a death may have swallowed a message between the socket and the record, the rule that
-depends on that message is not applied to that call (`uncertain`): everything else always is.
+depends on that message is not applied to that call (`uncertain`): everything else always is. A leg that is answered after its
+caller heard a refusal has no caller: it alone may be acknowledged and ended by the router.
 """
 
 from __future__ import annotations
@@ -126,7 +127,8 @@ class Invariants:
             self._require(not answered, "CANCEL of an answered leg")
         elif message.to_tag in seen.answered or message.from_tag in seen.answered:
             key = (message.method, message.cseq, message.from_tag, message.to_tag)
-            self._require(key in seen.heard, f"{message.what} in an established call that none of its ends sent")
+            orphan = any(status >= 300 for status, _ in seen.finals) and message.method in ("ACK", "BYE")
+            self._require(orphan or key in seen.heard, f"{message.what} in an established call that none of its ends sent")
             if message.from_tag in seen.answered:
                 self._require(host == seen.caller, f"{message.what} of the SBC goes to {host}, not to the caller")
             else:

@@ -45,6 +45,7 @@ from tests.support.world_plan import (
 START_S: Final = 1000.0
 TAIL_LINES: Final = 120
 ROUTER_ADDRESSES: Final = (OUTSIDE, INSIDE)
+MONITOR: Final[Address] = ("198.51.100.9", 5060)  # an address of carrier-one that places no calls
 CLOSED_DELAY_S: Final = 0.002  # until an ICMP error is back
 TCP_DELAY_S: Final = 0.004
 
@@ -67,6 +68,7 @@ class World:
         self.events = 0
         self.actions: list[str] = []
         self.closed: set[Address] = set()  # addresses where nobody listens: ICMP, refused connections
+        self.unclaimed: list[tuple[Address, bytes]] = []  # what arrived where no party stands
         self._tail: deque[tuple[float, str, Address, Address, bytes]] = deque(maxlen=TAIL_LINES)
         self._digest = blake2b(digest_size=16)
         self._schedule: list[tuple[float, int, Callable[[], None]]] = []
@@ -106,6 +108,25 @@ class World:
         """Have something happen `after_s` from now."""
         self._count += 1
         heappush(self._schedule, (self.now_s + after_s, self._count, act))
+
+    def hang_up(self, note: CallNote, caller: str = "carrier-one") -> None:
+        """The caller ends a call now."""
+        self._party_sends(self.callers[caller], self.callers[caller].hang_up(note.call_id, self.now_s))
+
+    def ask_options(self) -> bytes:
+        """What the router answers to OPTIONS of a carrier's monitor."""
+        self._count += 1
+        host, port = MONITOR
+        self.invariants.configured.add(host)
+        self.unclaimed.clear()
+        self.send_raw(
+            MONITOR, OUTSIDE,
+            f"OPTIONS sip:{host_port(OUTSIDE)} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bKm{self._count}\r\n"
+            f"Max-Forwards: 70\r\nFrom: <sip:m@{host}>;tag=m{self._count}\r\nTo: <sip:{OUTSIDE[0]}>\r\nCSeq: 1 OPTIONS\r\n"
+            f"Call-ID: m{self._count}@{host}\r\nContent-Length: 0\r\n\r\n".encode(),
+        )  # fmt: skip
+        self.run_until(lambda: any(to == MONITOR for to, _ in self.unclaimed), at_most_s=1.0)
+        return self.unclaimed[-1][1]
 
     def send_raw(self, source: Address, to: Address, data: bytes) -> None:
         """Somebody sends bytes of their own making."""
@@ -257,6 +278,8 @@ class World:
         elif to in self.parties:
             party = self.parties[to]
             self._party_sends(party, party.receive(data, source, self.now_s))
+        else:
+            self.unclaimed.append((to, data))
 
     def _party_sends(self, party: Party, out: Output) -> None:
         for data, to in out:
