@@ -33,6 +33,7 @@ from sipctl.telemetry.metrics import Metrics
 BIND_TRIES: Final = 20  # a desk that was just killed may still hold the port
 BIND_RETRY_S: Final = 0.25
 TOKENS_RETRY_S: Final = 5.0
+TOKENS_WITHIN_S: Final = 2.0  # the API waits so long for the tokens; a hung disk must not keep /healthz and /metrics away
 SHUTDOWN_S: Final = 1.0
 
 _TO_DESK: Final = msgspec.msgpack.Decoder(ToDesk)
@@ -232,6 +233,7 @@ async def run_desk(
         for work in (desk.prepare_tokens(), desk.serve_controllers(links), desk.serve_routers(links))
     ]  # fmt: skip
     try:
+        await asyncio.wait(tasks[:1], timeout=TOKENS_WITHIN_S)
         await runner.setup()
         address = await _bind(runner, api)
         _write_whole(state_dir / "run" / "api", f"{address}\n")

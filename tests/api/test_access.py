@@ -16,7 +16,9 @@ from sipctl.telemetry.log import LineWriter, logger
 from sipctl.telemetry.metrics import Metrics
 from tests.api.support import RunningDesk
 
-BODIES = {"Failover": {"to": "bcp"}, "FailoverMany": {"to": "bcp", "all": True}, "Pin": {"to": "bcp"}, "Admin": {"state": "draining"},
+BODIES: dict[str, dict[str, object]] = {
+          "Failover": {"to": "bcp"}, "FailoverMany": {"to": "bcp", "all": True}, "Pin": {"to": "bcp"},
+          "Admin": {"state": "draining"},
           "Automation": {"state": "pause"}, "Allow": {"cidr": "192.0.2.0/24", "until": "2099-01-01T00:00:00Z"},
           "Apply": {"files": {"dialplans/a.yaml": "x: 1\n"}}, "NewToken": {"name": "n", "role": "viewer"}}  # fmt: skip
 NAMES = {"/v1/groups/": "acme", "/v1/sbcs/": "fra-a", "/v1/trunks/": "carrier-one", "/v1/tenants/": "acme-prod"}
@@ -63,21 +65,23 @@ async def test_a_route_without_a_rule_is_refused(tmp_path: Path) -> None:
 
 async def test_every_role_meets_every_route(desk: RunningDesk) -> None:
     """The whole matrix: 401 without a token, 403 below the rule, anything else from the rule on."""
-    for role in ROLES:
-        desk.store.tokens.create(f"secret-of-{role}-0123456789", f"a-{role}", role, "test", 1.0)
+    for name in ROLES:
+        desk.store.tokens.create(f"secret-of-{name}-0123456789", f"a-{name}", name, "test", 1.0)
     async with aiohttp.ClientSession(f"http://{desk.address}", headers={"Authorization": f"Bearer {desk.secret()}"}) as session:
-        body = {"name": "to-reload", "role": "viewer", "reason": "test"}
-        assert (await session.post("/v1/tokens", json=body)).status == 201  # the desk reads its tokens anew after a change
+        request = {"name": "to-reload", "role": "viewer", "reason": "test"}
+        assert (await session.post("/v1/tokens", json=request)).status == 201  # the desk reads its tokens anew after a change
     cells = 0
+    asked: tuple[str | None, ...] = (None, "unknown", *ROLES)
     for route in ROUTES:
         if route.path == "/v1/events":
             continue  # never ends; its rule is asserted with the stream
-        body = {"reason": "test", **BODIES.get(route.body.__name__, {})} if route.body is not None else {}
-        for role in (None, "unknown", *ROLES):
-            headers = {} if role is None else {"Authorization": f"Bearer secret-of-{role}-0123456789"}
+        payload = {"reason": "test", **BODIES.get(route.body.__name__, {})} if route.body is not None else {}
+        for role in asked:
+            headers: dict[str, str] = {} if role is None else {"Authorization": f"Bearer secret-of-{role}-0123456789"}
+            sent = payload if route.method == "POST" else None
             async with (
-                aiohttp.ClientSession(f"http://{desk.address}", headers=headers) as session,
-                session.request(route.method, path_of(route), json=body if route.method == "POST" else None) as response,
+                aiohttp.ClientSession(f"http://{desk.address}", headers=headers) as client,
+                client.request(route.method, path_of(route), json=sent) as response,
             ):
                 status = response.status
             cells += 1
