@@ -12,6 +12,8 @@ Each role imports only what it needs: a router never loads the control half, and
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -19,14 +21,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sipctl.errors import EngineError, SipctlError
+from sipctl.errors import EngineError, PlanError, SipctlError
 
 DEFAULT_API = "127.0.0.1:8080"
+STORE_FILE = "sipctl.db"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 
@@ -45,7 +48,7 @@ def run(config_dir: Path, state_dir: Path, api: str = DEFAULT_API, routers: int 
     try:
         return Supervisor(Settings(state_dir, config_dir, api, node, slot_bytes=SLOT_BYTES)).run()
     except SipctlError as error:
-        print(f"sipctl: {error}" + (f"\n  {error.hint}" if error.hint else ""), file=sys.stderr)
+        print(_said(error), file=sys.stderr)
         return error.exit_code
 
 
@@ -151,9 +154,62 @@ def _router(arguments: argparse.Namespace) -> int:
     return run_router(Wire(socket.socket(fileno=arguments.wire), takeover), make_core, failpoints)
 
 
+def _desk(arguments: argparse.Namespace) -> int:
+    from sipctl.api.desk import run_desk
+    from sipctl.clock import monotonic_s, unix_s
+    from sipctl.engine.embedded.link import ChildWire, DeskLinks
+    from sipctl.engine.embedded.wire import Bound
+    from sipctl.store.sqlite import SqliteStore
+
+    async def live() -> None:
+        links = DeskLinks()
+        control = ChildWire(socket.socket(fileno=arguments.wire), links.take)
+        store = SqliteStore(arguments.state / STORE_FILE)
+        try:
+            serving = run_desk(
+                links,
+                store,
+                arguments.state,
+                arguments.api,
+                mono_s=monotonic_s,
+                wall_s=unix_s,
+                stopped=control.stopped,
+                node=arguments.node,
+                on_bound=lambda address: control.say(Bound(address)),
+            )
+            await control.live("desk", serving)
+        finally:
+            store.close()
+
+    return _live_as_child(live, arguments)
+
+
+def _live_as_child(live: Callable[[], Coroutine[Any, Any, None]], arguments: argparse.Namespace) -> int:
+    """Run an asyncio role to its end; what it cannot start with is told to the supervisor."""
+    from sipctl.engine.embedded.wire import Fatal, encode, send_packet
+
+    wire = os.dup(arguments.wire)
+    try:
+        asyncio.run(live())
+    except SipctlError as error:
+        with contextlib.suppress(OSError), socket.socket(fileno=wire) as control:
+            send_packet(control, encode(Fatal(_said(error), error.exit_code)))
+        return error.exit_code
+    return 0
+
+
+def _said(error: SipctlError) -> str:
+    """An error as a person reads it: every finding of a plan, or the sentence and its hint."""
+    if isinstance(error, PlanError):
+        lines = [str(finding) + (f"\n    {finding.hint}" if finding.hint else "") for finding in error.findings]
+        return "\n".join([*lines, f"sipctl: {error}"])
+    return f"sipctl: {error}" + (f"\n  {error.hint}" if error.hint else "")
+
+
 ROLES: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "supervisor": _supervisor,
     "router": _router,
+    "desk": _desk,
 }
 
 

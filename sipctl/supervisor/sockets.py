@@ -26,15 +26,22 @@ _HINTS = {
 }
 
 
+class ListenError(EngineError):
+    """A signalling socket cannot be opened."""
+
+    code = "listen.failed"
+    exit_code = 2
+
+
 def open_sockets(listens: Sequence[Listen]) -> list[socket.socket]:
     """One bound socket per listen, in order.
 
-    Raises: EngineError naming the listen that cannot be opened; none is left open then.
+    Raises: ListenError naming the listen that cannot be opened; none is left open then.
     """
     opened: list[socket.socket] = []
     try:
         opened.extend(open_socket(listen) for listen in listens)  # on an exception what was opened so far stands in the list
-    except EngineError:
+    except ListenError:
         for sock in opened:
             sock.close()
         raise
@@ -44,7 +51,7 @@ def open_sockets(listens: Sequence[Listen]) -> list[socket.socket]:
 def open_socket(listen: Listen) -> socket.socket:
     """The bound socket of one listen; a TCP socket listens already.
 
-    Raises: EngineError with a hint.
+    Raises: ListenError with a hint.
     """
     six = ":" in listen.host
     stream = listen.transport == "tcp"
@@ -60,7 +67,7 @@ def open_socket(listen: Listen) -> socket.socket:
         sock.close()
         at = f"{listen.transport}:{'[' + listen.host + ']' if six else listen.host}:{listen.port}"
         hint = _HINTS.get(error.errno or 0, "")
-        raise EngineError(f"listen {listen.name} ({at}) cannot be opened: {error.strerror}", hint=hint) from error
+        raise ListenError(f"listen {listen.name} ({at}) cannot be opened: {error.strerror}", hint=hint) from error
     return sock
 
 

@@ -126,6 +126,13 @@ class StateDir:
         temporary.chmod(0o600)
         temporary.rename(path)
 
+    def read(self, name: str) -> str:
+        """What a run file says, or nothing."""
+        try:
+            return (self.run / name).read_text(encoding="utf-8").strip()
+        except OSError:
+            return ""
+
     def remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
             (self.run / name).unlink()

@@ -101,7 +101,8 @@ class Supervisor:
         self._spares: list[Child] = []
         self._solo: dict[str, Child] = {}  # controller and desk
         self._backoff = {role: Backoff() for role in (*settings.roles, "router")}
-        self._api = ""
+        self._api = ""  # where the desk serves now, once it said so
+        self._wanted_api = settings.api
         self._revision = 0
         self._is_announced = False
         self._stop_reason = ""
@@ -142,6 +143,8 @@ class Supervisor:
             self._note(sentence)
         for fault in self._snapshots.refresh():
             self._note(fault)
+        if self._settings.api.endswith(":0"):
+            self._wanted_api = self._state.read("api") or self._settings.api
         memory = inherited.memory_fd
         if memory is None:
             memory = os.memfd_create("slot-0", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -282,8 +285,8 @@ class Supervisor:
 
     def _start_solo(self, role: str, now_s: float) -> None:
         settings = self._settings
-        arguments = ["--state", str(self._state.root), "--config", str(settings.config_dir.absolute()), "--api", settings.api]
-        arguments += ["--node", settings.node]
+        arguments = ["--state", str(self._state.root), "--config", str(settings.config_dir.absolute())]
+        arguments += ["--node", settings.node, "--api", self._wanted_api]
         child = self._start(role, arguments, now_s)
         if child is None:
             return
@@ -356,9 +359,11 @@ class Supervisor:
             self._plan(frame)
         elif isinstance(frame, wire.Bound):
             child.is_ready = True
-            self._api = frame.api
+            self._api = self._wanted_api = frame.api  # a desk that comes back keeps its port
         elif isinstance(frame, wire.Fatal):
             self._note(f"{self._name(child)} cannot start: {frame.text}")
+            if child.role == "desk":
+                self._wanted_api = self._settings.api  # if a free port was asked for, another one will do
             if not self._is_announced and not any(slot.router is not None for slot in self._slots):
                 self._failure = frame
                 self._stop_reason = "a child cannot start"

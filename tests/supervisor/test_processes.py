@@ -185,6 +185,6 @@ def test_socket_that_is_taken_ends_the_run_with_its_name(house: House) -> None:
         other.bind(house.address)
         supervisor = house.start(wait=False)
         _, errors = supervisor.communicate(timeout=20)
-    assert supervisor.returncode != 0
+    assert supervisor.returncode == 2
     assert "listen inside" in errors.decode()
     assert str(house.address[1]) in errors.decode()

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
@@ -139,6 +141,19 @@ class ChildWire:
     def say(self, frame: msgspec.Struct) -> None:
         self._link.send(wire.encode(frame))
 
+    async def live(self, role: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do the role's work with heartbeats; SIGTERM or the supervisor sets `stopped`. What the work raises is raised."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stopped.set)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # of a terminal: the supervisor decides
+        self.say(wire.Booted(role, os.getpid()))
+        beside = [asyncio.ensure_future(self.beat()), asyncio.ensure_future(self.listen())]
+        try:
+            await work
+        finally:
+            for task in beside:
+                task.cancel()
+
     async def beat(self) -> None:
         """Say that the loop turns, for ever."""
         while True:
@@ -224,3 +239,20 @@ class ControllerLinks:
 
     async def desk(self) -> DeskEnd:
         return await self._desks.get()
+
+
+class DeskLinks:
+    """Links as the supervisor hands them to the desk: to controllers, and from routers."""
+
+    def __init__(self) -> None:
+        self._controllers: asyncio.Queue[PacketLink] = asyncio.Queue()
+        self._events: asyncio.Queue[PacketLink] = asyncio.Queue()
+
+    def take(self, name: str, sock: socket.socket) -> None:
+        (self._controllers if name == "controller" else self._events).put_nowait(PacketLink(sock, name))
+
+    async def controller(self) -> PacketLink:
+        return await self._controllers.get()
+
+    async def events(self) -> PacketLink:
+        return await self._events.get()
