@@ -1,7 +1,7 @@
 """What the acceptance items share: one running product among SIPp parties, and the figures taken from what those parties logged.
 
-Every instant is wall-clock time of this one host: SIPp's message logs, ours, and the API's agree on it. A miss is a MissError (the
-product did not do what it must); anything else that goes wrong is an error of the harness and is shown as one.
+Every instant is wall-clock time of this one host: SIPp's message logs, ours, and the API's agree on it. A figure that was not met
+is a MissError with a sentence; a count that SIPp did not reach is an AssertionError with SIPp's own words.
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 import time
 
+from tests.accept.hostile import a_request
 from tests.support.kamailio import start_proxy
-from tests.support.processes import Net, Processes, wait_until
+from tests.support.mute import Mute
+from tests.support.processes import SIP_PORT, Net, Processes, wait_until
 from tests.support.sipp import (
     ENDED_BY_CALLEE,
+    Dialog,
     start_carrier,
     start_deaf_later_sbc,
     start_refusing_sbc,
@@ -51,6 +54,13 @@ def test_a_wrong_answer_fails_the_call(net: Net, group: Processes) -> None:
     assert (counts.successful, counts.failed) == (0, 1)
 
 
+def test_an_sbc_goes_deaf_to_new_calls_and_the_callers_hang_up(net: Net, group: Processes) -> None:
+    deaf_from_unix_s = int(time.time()) + 2
+    sbc = start_deaf_later_sbc(group, net[21], deaf_from_unix_s)
+    start_carrier(group, net[11], net[21], NUMBER, calls=5, rate=50, hold_ms=3000).succeed(5, 15)
+    sbc.wait_received("BYE", 5)
+
+
 def test_sbc_goes_deaf_and_its_calls_go_on(net: Net, group: Processes) -> None:
     deaf_from_unix_s = int(time.time()) + 3
     sbc = start_deaf_later_sbc(group, net[21], deaf_from_unix_s, ended_by=ENDED_BY_CALLEE, hold_ms=5000)
@@ -71,3 +81,31 @@ def test_a_call_passes_kamailio_both_ways_of_hanging_up(net: Net, group: Process
     start_proxy(group, net[42], net[22])
     start_carrier(group, net[11], net[41], NUMBER, calls=3).succeed(3, 15)
     start_carrier(group, net[12], net[42], NUMBER, "carrier_hangup_by_callee", calls=3).succeed(3, 15)
+
+
+def test_a_slow_sbc_answers_after_its_silence(net: Net, group: Processes) -> None:
+    start_sbc(group, net[21], "sbc_slow", hold_ms=700)
+    carrier = start_carrier(group, net[11], net[21], NUMBER, calls=3, rate=50, response_times=True)
+    carrier.succeed(3, 15)
+    assert min(carrier.response_times_ms()) >= 690
+
+
+def test_an_sbc_begins_to_refuse_and_its_calls_go_on(net: Net, group: Processes) -> None:
+    refuses_from_unix_s = int(time.time()) + 2
+    sbc = start_deaf_later_sbc(group, net[21], refuses_from_unix_s, refuses=True)
+    held = start_carrier(group, net[11], net[21], NUMBER, calls=5, rate=50, hold_ms=4000)
+    held.wait_for_calls(5, 5)
+    wait_until(lambda: time.time() > refuses_from_unix_s + 0.2, 10, "the SBC refuses")
+    start_carrier(group, net[12], net[21], NUMBER, "carrier_refused", calls=2, fill={"STATUS": "500"}).succeed(2, 10)
+    held.succeed(5, 15)
+    sbc.wait_received("BYE", 5)
+
+
+def test_a_sibling_answers_the_bye_of_a_call_it_never_saw(net: Net, group: Processes) -> None:
+    sibling = start_sbc(group, net[21], "sbc_sibling")
+    with Mute(net[11]) as carrier:
+        bye = a_request("BYE", f"sip:{net[21]}", net[11], dialog=Dialog("a@b", "1", "2", ""))
+        carrier.send(bye, (net[21], SIP_PORT))
+        wait_until(lambda: carrier.heard, 5, "the BYE is answered")
+        assert carrier.heard[0].start_line == "SIP/2.0 200 OK"
+    sibling.wait_received("BYE", 1)

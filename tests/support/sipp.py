@@ -238,9 +238,11 @@ def start_deaf_later_sbc(
 ) -> Sipp:  # fmt: skip
     """An SBC that carries calls and from an instant on ignores OPTIONS and new INVITEs only, or refuses the latter."""
     text = (SCENARIOS / ("sbc_answer.xml" if ended_by == ENDED_BY_CALLER else "sbc_answer_and_hang_up.xml")).read_text()
-    end = text[text.index("<recv request=\"ACK\""):]
-    end = end[end.index("\n") + 1 : end.index("<nop next=\"done\"/>")]
+    end = text[text.index('<recv request="ACK"') :]
+    end = end[end.index("\n") + 1 : end.index('<nop next="done"/>')]
+    # What its own BYE is made of; SIPp refuses a scenario that keeps what it never uses.
+    save = "" if ended_by == ENDED_BY_CALLER else "".join(line + "\n" for line in text.splitlines() if line.startswith("<ereg "))
     return start_sbc(
-        group, host, "sbc_refuse_later" if refuses else "sbc_deaf_later", fill={"END": end}, hold_ms=hold_ms,
+        group, host, "sbc_refuse_later" if refuses else "sbc_deaf_later", fill={"END": end, "SAVE": save}, hold_ms=hold_ms,
         short_messages=True, keys={"deaf_from": str(deaf_from_unix_s)},
     )  # fmt: skip
