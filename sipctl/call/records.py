@@ -31,6 +31,7 @@ SETUP_BYTES: Final = 4096
 ANSWERED: Final = 65536
 ANSWERED_BYTES: Final = 128
 MAX_ATTEMPTS: Final = 4
+MAX_URI_BYTES: Final = 128
 
 _CELLS_AT: Final = HEAD_BYTES
 _SETUPS_AT: Final = _CELLS_AT + CELLS * CELL_BYTES
@@ -46,9 +47,9 @@ _SERVER_AT: Final = 128
 # server: crc | state, flags, status, attempts made | due, ringing since (unix) | length of the final response
 _SERVER: Final = Struct("<IBBHBddH")
 _ATTEMPT_AT: Final = 192
-# attempt: crc | live, state, flags, status, reach | sbc, tenant, socket, port | started, no-reply, progress, gone | branch, host
-_ATTEMPT: Final = Struct("<IBBBHBIIIHdddd48s46s")
-_ATTEMPT_STRIDE: Final = 160
+# attempt: crc | live, state, flags, status, way | sbc, tenant, socket, port | started, deadline | branch, host, Request-URI
+_ATTEMPT: Final = Struct("<IBBBHIIIIHdd48s46s128s")
+_ATTEMPT_STRIDE: Final = 288
 _INVITE_AT: Final = _ATTEMPT_AT + MAX_ATTEMPTS * _ATTEMPT_STRIDE
 MAX_INVITE_BYTES: Final = SETUP_BYTES - _INVITE_AT  # INVITE and, after it, the final response we sent
 
@@ -91,23 +92,22 @@ class AttemptRecord(NamedTuple):
     state: int
     flags: int
     status: int
-    reach: int
+    way: int  # last four octets of the target's key; its first four are the SBC id
     sbc_id: int
     tenant_id: int
     socket: int
     host: str
     port: int
     started_s: float
-    no_reply_s: float  # deadline for anything at all
-    progress_s: float  # deadline for more than what came: no_progress, or timer C
-    gone_s: float  # when nothing more can come of it
+    deadline_s: float  # of what it waits for in this state
     branch: bytes
+    uri: bytes  # Request-URI as sent; b"" if it was longer than the record has room for
 
 
 class Setup(NamedTuple):
     """One set-up record, read back."""
 
-    index: int
+    slot: int
     base: Base
     server: Server | None
     attempts: list[AttemptRecord]
@@ -116,7 +116,7 @@ class Setup(NamedTuple):
 class Answered(NamedTuple):
     """One call that is up."""
 
-    index: int
+    slot: int
     trunk_id: int
     sbc_id: int
     tenant_id: int
@@ -202,15 +202,15 @@ class Records:
         _CRC.pack_into(memory, at, checksum)
 
     def write_attempt(
-        self, index: int, number: int, state: int, flags: int, status: int, reach: int, sbc_id: int, tenant_id: int, socket: int,
-        host: str, port: int, started_s: float, no_reply_s: float, progress_s: float, gone_s: float, branch: bytes,
+        self, index: int, number: int, state: int, flags: int, status: int, way: int, sbc_id: int, tenant_id: int, socket: int,
+        host: str, port: int, started_s: float, deadline_s: float, branch: bytes, uri: bytes,
     ) -> None:  # fmt: skip
         """Note where one attempt (0..MAX_ATTEMPTS-1) stands."""
         at = _SETUPS_AT + index * SETUP_BYTES + _ATTEMPT_AT + number * _ATTEMPT_STRIDE
         packed = _ATTEMPT.pack(
-            0, 1, state, flags, status, reach, sbc_id, tenant_id, socket, port, started_s, no_reply_s, progress_s, gone_s, branch,
-            host.encode(),
-        )
+            0, 1, state, flags, status, way, sbc_id, tenant_id, socket, port, started_s, deadline_s, branch, host.encode(),
+            uri if len(uri) <= MAX_URI_BYTES else b"",
+        )  # fmt: skip
         memory = self._memory
         memory[at + 4 : at + _ATTEMPT.size] = packed[4:]
         _CRC.pack_into(memory, at, crc32(packed[4:]))
@@ -341,14 +341,14 @@ class Records:
         fields = _ATTEMPT.unpack_from(self._memory, at)
         if not fields[1] or fields[0] != crc32(self._memory[at + 4 : at + _ATTEMPT.size]):
             return None
-        _, _, state, flags, status, reach, sbc, tenant, socket, port, started, no_reply, progress, gone, branch, host = fields
+        _, _, state, flags, status, way, sbc, tenant, socket, port, started, deadline, branch, host, uri = fields
         return AttemptRecord(
-            state, flags, status, reach, sbc, tenant, socket, _text(host), port, started, no_reply, progress, gone,
-            branch.rstrip(b"\0"),
+            state, flags, status, way, sbc, tenant, socket, _text(host), port, started, deadline, branch.rstrip(b"\0"),
+            uri.rstrip(b"\0"),
         )  # fmt: skip
 
     def _write_answered(self, record: Answered) -> None:
-        at = _ANSWERED_AT + record.index * ANSWERED_BYTES
+        at = _ANSWERED_AT + record.slot * ANSWERED_BYTES
         packed = _ANSWERED_RECORD.pack(
             0, 1, record.trunk_id, record.sbc_id, record.tenant_id, record.entry_id, record.start_unix_s, record.seen_s,
             record.expires_s, record.key, record.cdr_id, record.socket, record.port, record.host.encode(),

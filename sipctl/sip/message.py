@@ -76,12 +76,13 @@ class Message:
     `lines` holds the header lines without the start line; `at` maps a header code to the index of its first line.
     """
 
-    __slots__ = ("at", "body", "data", "lines", "method", "start", "status", "uri")
+    __slots__ = ("at", "body", "data", "lines", "method", "repeated", "start", "status", "uri")
 
     data: bytes
     start: bytes
     lines: list[bytes]
     at: dict[int, int]
+    repeated: int  # bit 1 << code is set when more than one line has that header
     body: bytes
     method: bytes  # of a request; of a response, empty
     uri: bytes
@@ -96,6 +97,8 @@ class Message:
         """Values of every line of that header, in order, unfolded; comma lists are not split."""
         if code not in self.at:
             return []
+        if not self.repeated & 1 << code:
+            return [value_of(self.lines[self.at[code]])]
         return [value_of(line) for line in self.lines[self.at[code] :] if code_of(line) == code]
 
     def named(self, name: bytes) -> list[bytes]:
@@ -168,7 +171,7 @@ def index(data: bytes) -> Message:
     _read_start_line(message, start)
     message.at = at = {}
     lookup = _EXACT.get
-    lengths = 0
+    repeated = 0
     for i, line in enumerate(lines):
         code = lookup(line.partition(b":")[0])
         if code is None:
@@ -183,10 +186,11 @@ def index(data: bytes) -> Message:
                 at[code] = i
             elif code in _SINGLE:
                 raise SipSyntaxError(f"{NAME_OF[code]} stands twice", offset=data.find(line))
-            if code == CONTENT_LENGTH:
-                lengths += 1
-    if lengths:
-        _cut_body(message, lengths)
+            else:
+                repeated |= 1 << code
+    message.repeated = repeated
+    if CONTENT_LENGTH in at:
+        _cut_body(message)
     return message
 
 
@@ -263,28 +267,29 @@ def _reindex(message: Message) -> Message:
     if lines and lines[0][:1] in (b" ", b"\t"):
         raise SipSyntaxError("the start line cannot be folded", offset=len(message.start))
     at: dict[int, int] = {}
-    lengths = 0
+    message.repeated = 0
     for i, line in enumerate(lines):
         code = code_of(line)
         if code < 0:
             raise SipSyntaxError("header line without a name", offset=data.find(line))
         if code in at and code in _SINGLE:
             raise SipSyntaxError(f"{NAME_OF[code]} stands twice", offset=data.find(line))
-        if code:
-            at.setdefault(code, i)
-        lengths += code == CONTENT_LENGTH
+        if code in at:
+            message.repeated |= 1 << code
+        elif code:
+            at[code] = i
     message.at = at
-    if lengths:
-        _cut_body(message, lengths)
+    if CONTENT_LENGTH in at:
+        _cut_body(message)
     return message
 
 
-def _cut_body(message: Message, lengths: int) -> None:
+def _cut_body(message: Message) -> None:
     """Hold the body to Content-Length: shorter is a 400, octets beyond it are dropped (RFC 3261 §18.3)."""
     text = message.lines[message.at[CONTENT_LENGTH]].partition(b":")[2].strip(b" \t\r\n")
     if not text.isdigit() or len(text) > 9:
         raise SipSyntaxError("Content-Length is not a plain number", offset=message.offset_of(CONTENT_LENGTH))
-    if lengths > 1 and any(other != text for other in message.values(CONTENT_LENGTH)):
+    if message.repeated & 1 << CONTENT_LENGTH and any(other != text for other in message.values(CONTENT_LENGTH)):
         raise SipSyntaxError("two Content-Length that differ", offset=message.offset_of(CONTENT_LENGTH))
     length, have = int(text), len(message.body)
     if length > have:

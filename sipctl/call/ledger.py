@@ -1,0 +1,270 @@
+"""Counts, answered calls and the story told to the desk: what outlives a set-up (CALLS 1.6, 1.11).
+
+A call is counted from the moment it is routed: by its set-up, then by its answered record. Counts therefore are those records,
+and after a crash they are counted again from them. An answered call leaves by its BYE, by a 481 or 408, when its session or its
+age is over; so the counts never leak for ever.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from sipctl.call.events import Answered, Attempt, Ended, Facts
+from sipctl.call.relay import Attempt as ClientAttempt
+from sipctl.call.relay import SetUp
+from sipctl.errors import SipSyntaxError
+from sipctl.sip.headers import parse_session_expires
+from sipctl.sip.message import CALL_ID, SESSION_EXPIRES, Message
+from sipctl.sip.timers import T1_S
+
+if TYPE_CHECKING:
+    from sipctl.call.core import Core
+    from sipctl.routing.join import RoutingSnapshot
+
+SWEEP_EVERY_S: Final = 2.0
+SESSION_GRACE_S: Final = 64 * T1_S  # after Session-Expires has passed without a refresh
+
+
+class Ledger:
+    """Owns the answered records and the live counts."""
+
+    __slots__ = ("_core", "_due_s", "_next_sweep_s", "by_cdr", "calls")
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.calls: dict[bytes, int] = {}  # key of Call-ID and both tags → index of the answered record
+        self.by_cdr: dict[bytes, int] = {}  # cdr id → the same index
+        self._due_s: dict[int, float] = {}  # index → instant at which it ends by itself
+        self._next_sweep_s = 0.0
+
+    # -- counts ----------------------------------------------------------------------------------------------------------------
+
+    def count_in(self, relay: SetUp) -> None:
+        relay.counted = True
+        self._add(relay.trunk_id, relay.entry_id, relay.tenant_id, 1)
+
+    def count_out(self, relay: SetUp) -> None:
+        if relay.counted:
+            relay.counted = False
+            self._add(relay.trunk_id, relay.entry_id, relay.tenant_id, -1)
+
+    def move(self, relay: SetUp, tenant_id: int) -> None:
+        """The call crossed to another tenant while it was set up."""
+        if relay.counted:
+            self.count_out(relay)
+            relay.tenant_id = tenant_id
+            self.count_in(relay)
+        relay.tenant_id = tenant_id
+
+    def enter_sbc(self, attempt: ClientAttempt) -> None:
+        self._add_sbc(attempt.sbc_id, 1)
+
+    def leave_sbc(self, attempt: ClientAttempt) -> None:
+        """Its attempt is over; called once, when the attempt's event is told."""
+        self._add_sbc(attempt.sbc_id, -1)
+
+    def recount(self, setups: list[SetUp]) -> None:
+        """Count everything again from the records: after adoption, and when a snapshot brings an entity back."""
+        live = self._core.live
+        for counts in (live.sbc_calls, live.tenant_calls, live.trunk_calls, live.entry_calls):
+            counts[:] = [0] * len(counts)
+        for index in self.calls.values():
+            record = self._core.records.answered(index)
+            if record is not None:
+                self._add(record.trunk_id, record.entry_id, record.tenant_id, 1)
+                self._add_sbc(record.sbc_id, 1)
+        for relay in setups:
+            if relay.counted:
+                self._add(relay.trunk_id, relay.entry_id, relay.tenant_id, 1)
+            for attempt in relay.attempts:
+                if not attempt.told:
+                    self._add_sbc(attempt.sbc_id, 1)
+
+    def _add(self, trunk_id: int, entry_id: int, tenant_id: int, step: int) -> None:
+        snapshot, live = self._core.snapshot, self._core.live
+        if snapshot is None:
+            return
+        index = snapshot.trunk_by_id.get(trunk_id)
+        if index is not None:
+            live.trunk_calls[index] += step
+        index = snapshot.entry_point_by_id.get(entry_id)
+        if index is not None:
+            live.entry_calls[index] += step
+        index = snapshot.tenant_by_id.get(tenant_id)
+        if index is not None:
+            live.tenant_calls[index] += step
+
+    def _add_sbc(self, sbc_id: int, step: int) -> None:
+        snapshot = self._core.snapshot
+        index = None if snapshot is None else snapshot.sbc_by_id.get(sbc_id)
+        if index is not None:
+            self._core.live.sbc_calls[index] += step
+
+    # -- answered calls --------------------------------------------------------------------------------------------------------
+
+    def answer(self, relay: SetUp, attempt: ClientAttempt, message: Message) -> None:
+        """The first 2xx of a call went upstream: from now on the small record is the call."""
+        core = self._core
+        now_s = core.now_s
+        unix_s = now_s + core.unix_minus_mono_s
+        expires_s = self._session_end(message)
+        key = call_key(message.value(CALL_ID), message.from_tag(), message.to_tag())
+        index = core.records.open_answered(
+            relay.trunk_id, attempt.sbc_id, attempt.tenant_id, relay.entry_id, unix_s, now_s, expires_s, key, relay.cdr_id,
+            core.listen_socket(relay.socket), relay.address[0], relay.address[1],
+        )  # fmt: skip
+        if index < 0 or key in self.calls:
+            if index >= 0:
+                core.records.close_answered(index)
+            core.count("calls_without_record")
+            core.alarm("call-records-full", "answered-call records are full: such calls are neither counted nor adopted")
+            self.count_out(relay)
+            self._add_sbc(attempt.sbc_id, -1)
+        else:
+            self._keep(index, key, relay.cdr_id, now_s, expires_s)
+        core.count("answered")
+        core.note(("event", Answered(relay.cdr_id.hex(), unix_s, self._facts(relay, attempt))))
+
+    def adopt(self) -> None:
+        """Take over the answered records a dead router left."""
+        core = self._core
+        for record in core.records.all_answered():
+            age_s = core.now_s + core.unix_minus_mono_s - record.start_unix_s
+            self._keep(record.slot, record.key, record.cdr_id, core.now_s - age_s, record.expires_s)
+
+    def find(self, call_id: bytes, from_tag: bytes, to_tag: bytes) -> tuple[int, bool] | None:
+        """The record of a dialog, and whether the sender of this request is the caller's side."""
+        index = self.calls.get(call_key(call_id, from_tag, to_tag))
+        if index is not None:
+            return index, True
+        index = self.calls.get(call_key(call_id, to_tag, from_tag))
+        return None if index is None else (index, False)
+
+    def refresh(self, index: int, message: Message) -> None:
+        """A 2xx to a re-INVITE or UPDATE: the session goes on (RFC 4028)."""
+        expires_s = self._session_end(message)
+        self._core.records.touch_answered(index, self._core.now_s, expires_s)
+        self._due_s[index] = self._end_by_itself(index, expires_s)
+
+    def end(self, index: int, released_by: str, cause: int = 16) -> None:
+        """A call is over."""
+        core = self._core
+        record = core.records.answered(index)
+        if record is None or self._due_s.pop(index, None) is None:
+            return
+        self.calls.pop(record.key, None)
+        self.by_cdr.pop(record.cdr_id, None)
+        core.records.close_answered(index)
+        self._add(record.trunk_id, record.entry_id, record.tenant_id, -1)
+        self._add_sbc(record.sbc_id, -1)
+        core.count("ended_" + released_by)
+        unix_s = core.now_s + core.unix_minus_mono_s
+        core.note(("event", Ended(record.cdr_id.hex(), unix_s, 200, "", cause, released_by, True)))
+
+    def sweep(self) -> None:
+        """End what has outlived its session or its age; every SWEEP_EVERY_S."""
+        now_s = self._core.now_s
+        if now_s < self._next_sweep_s:
+            return
+        self._next_sweep_s = now_s + SWEEP_EVERY_S
+        for index in [index for index, due_s in self._due_s.items() if due_s <= now_s]:
+            record = self._core.records.answered(index)
+            expired = record is not None and 0 < record.expires_s <= now_s
+            self.end(index, "expired" if expired else "unknown", 102)
+
+    @property
+    def next_sweep_s(self) -> float | None:
+        return self._next_sweep_s if self._due_s else None
+
+    def _keep(self, index: int, key: bytes, cdr_id: bytes, start_s: float, expires_s: float) -> None:
+        self.calls[key] = index
+        self.by_cdr[cdr_id] = index
+        self._due_s[index] = min(start_s + self._max_age_s(), expires_s + SESSION_GRACE_S if expires_s else float("inf"))
+
+    def _end_by_itself(self, index: int, expires_s: float) -> float:
+        record = self._core.records.answered(index)
+        core = self._core
+        start_s = core.now_s if record is None else record.start_unix_s - core.unix_minus_mono_s
+        return min(start_s + self._max_age_s(), expires_s + SESSION_GRACE_S if expires_s else float("inf"))
+
+    def _max_age_s(self) -> float:
+        snapshot = self._core.snapshot
+        return 43200.0 if snapshot is None else snapshot.max_call_age_s
+
+    def _session_end(self, message: Message) -> float:
+        if SESSION_EXPIRES not in message.at:
+            return 0.0
+        try:
+            return self._core.now_s + parse_session_expires(message.value(SESSION_EXPIRES)).interval_s
+        except SipSyntaxError:
+            return 0.0
+
+    # -- the story -------------------------------------------------------------------------------------------------------------
+
+    def attempted(self, relay: SetUp, attempt: ClientAttempt, number: int, outcome: str, retry_after_s: float) -> None:
+        core = self._core
+        tenant, pair, sbc = self._names(attempt)
+        role = "" if attempt.target is None else "bcp" if attempt.target.side else "primary"
+        core.note((
+            "event",
+            Attempt(
+                relay.cdr_id.hex(), number, tenant, role, pair, sbc, attempt.started_unix_s, core.now_s + core.unix_minus_mono_s,
+                attempt.status, outcome, retry_after_s,
+            ),
+        ))  # fmt: skip
+
+    def refused(self, relay: SetUp, status: int, by: str, cause: int, reason: str) -> None:
+        core = self._core
+        core.count("refused_%d" % status)
+        facts = self._facts(relay, relay.attempts[-1] if relay.attempts else None)
+        unix_s = core.now_s + core.unix_minus_mono_s
+        core.note(("event", Ended(relay.cdr_id.hex(), unix_s, status, reason, cause, by, False, facts)))
+
+    def _facts(self, relay: SetUp, attempt: ClientAttempt | None) -> Facts:
+        core = self._core
+        snapshot = core.snapshot
+        asked, route = relay.asked, relay.route
+        tenant, pair, sbc = ("", "", "") if attempt is None else self._names(attempt)
+        role = "" if attempt is None or attempt.target is None else "bcp" if attempt.target.side else "primary"
+        message = relay.message
+        return Facts(
+            "" if message is None else message.value(CALL_ID).decode("utf-8", "replace"), relay.start_unix_s,
+            _name(snapshot, "trunk", relay.trunk_id), asked.dialled, "" if route is None else route.called_number, asked.caller,
+            asked.pai, _name(snapshot, "entry", relay.entry_id), "" if route is None or snapshot is None else _group(snapshot, relay),
+            tenant, role, pair, sbc, len(relay.attempts), "" if route is None else route.rule, "" if route is None else route.why(),
+            0 if snapshot is None else snapshot.revision, relay.ring_unix_s,
+        )  # fmt: skip
+
+    def _names(self, attempt: ClientAttempt) -> tuple[str, str, str]:
+        snapshot = self._core.snapshot
+        if snapshot is None:
+            return "", "", ""
+        tenant = snapshot.tenant_by_id.get(attempt.tenant_id)
+        sbc = snapshot.sbc_by_id.get(attempt.sbc_id)
+        pair = "" if sbc is None else snapshot.pairs[snapshot.sbcs[sbc].pair].name
+        return (
+            "" if tenant is None else snapshot.tenants[tenant].name, pair, f"#{attempt.sbc_id}" if sbc is None else snapshot.sbcs[sbc].name
+        )
+
+
+def call_key(call_id: bytes, caller_tag: bytes, callee_tag: bytes) -> bytes:
+    """16 octets for a dialog, whichever side asks."""
+    return blake2b(b"%b\0%b\0%b" % (call_id, caller_tag, callee_tag), digest_size=16).digest()
+
+
+def _name(snapshot: RoutingSnapshot | None, kind: str, number: int) -> str:
+    if snapshot is None or not number:
+        return ""
+    if kind == "trunk":
+        index = snapshot.trunk_by_id.get(number)
+        return f"#{number}" if index is None else snapshot.trunks[index].name
+    index = snapshot.entry_point_by_id.get(number)
+    return f"#{number}" if index is None else snapshot.entry_points[index].name
+
+
+def _group(snapshot: RoutingSnapshot, relay: SetUp) -> str:
+    index = snapshot.entry_point_by_id.get(relay.entry_id)
+    return "" if index is None else snapshot.groups[snapshot.entry_points[index].group].name
+
+

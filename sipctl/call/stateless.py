@@ -1,0 +1,97 @@
+"""What matches no transaction of ours: the second line of "a crash loses nothing" (CALLS 1.8).
+
+A response is forwarded by its next Via only if the MAC in our branch, over that Via, verifies: so only to where the request came
+from, and only if we sent it. A CANCEL or the ACK of a non-2xx goes to every target its INVITE may have had, under the branch that
+INVITE would have had: the one that knows it acts, the others ignore it. Both depart from RFC 6026 §7.3 (docs/decisions).
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import TYPE_CHECKING
+
+from sipctl.call import wire
+from sipctl.call.admit import Refusal, choose_trunk, read_asked, request_uri
+from sipctl.routing.resolve import NoRoute, resolve
+from sipctl.sip.message import TO, Message
+
+if TYPE_CHECKING:
+    from sipctl.call.core import Core
+    from sipctl.routing.join import Party
+
+BRANCH_CHARS = 45  # cookie 7, "r", slot, key id 2, socket 2, target 8, MAC 24
+
+
+class Stateless:
+    """Keeps nothing."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def response(self, branch: bytes, message: Message, data: bytes) -> None:
+        """Forward a response without a transaction, or drop it."""
+        core = self._core
+        below = wire.next_via(message) if len(branch) == BRANCH_CHARS and branch[7:8] == b"r" else None
+        if below is None:
+            core.count("responses_unmatched")
+            return
+        key, host, port = below
+        method = message.cseq()[1]
+        if method == b"CANCEL":
+            core.count("responses_unmatched")
+            return
+        signed = core.branch_text(key, method, branch[11:13], branch[13:21], (host, port))
+        mac = core.ring.mac_with(_key_id(branch), signed)
+        if mac is None or not compare_digest(mac, branch[21:]):
+            core.count("responses_forged")
+            return
+        socket = _number(branch[11:13])
+        if socket >= len(core.sockets):
+            core.count("responses_unmatched")
+            return
+        core.count("responses_stateless")
+        core.send(socket, data, (host, port))
+
+    def cancel_or_ack(self, message: Message, up: wire.Upstream, party: Party, socket: int) -> None:
+        """Send a CANCEL, or the ACK of a non-2xx, after an INVITE nobody here remembers."""
+        core = self._core
+        snapshot = core.snapshot
+        assert snapshot is not None
+        if message.method == b"ACK" and message.to_tag() == core.own_tag(up.key):
+            core.count("acks_of_our_answers")  # of a stateless answer of ours
+            return
+        trunk = choose_trunk(party.trunks, snapshot.trunks, core.listen_of(socket), message) if party.trunks else None
+        asked = None if trunk is None else read_asked(message, snapshot.trunks[trunk])
+        if trunk is None or asked is None or isinstance(asked, Refusal):
+            core.count("cancels_unmatched")
+            return
+        route = resolve(snapshot, core.live, trunk, asked.dialled, asked.phone_context, asked.share_key, core.now_s, True)
+        if isinstance(route, NoRoute):
+            core.count("cancels_unmatched")
+            return
+        if message.method == b"CANCEL":
+            core.send(socket, wire.reply(message, up.line, 200, to_tag=core.own_tag(up.key)), (up.host, up.port))
+        for target in (*route.targets, *route.crossing):
+            out = core.socket_of_listen[target.listen]
+            if out < 0:
+                continue
+            called = route.called[target.side]
+            uri = request_uri(asked, called, target.uri_host, target.uri_params, target.called_prefix, target.transport)
+            via = wire.via_line(core.sockets[out], core.branch(up.key, b"INVITE", target.key, (up.host, up.port), socket))
+            if message.method == b"CANCEL":
+                data = wire.cancel(uri, via, message)
+            else:
+                data = wire.ack(uri, via, message, message.lines[message.at[TO]])
+            core.send(out, data, (target.host, target.port))
+        core.count("cancels_stateless")
+
+
+def _key_id(branch: bytes) -> int:
+    """The key id stands as two letters a..p behind the slot."""
+    return (branch[9] - 97) << 4 | (branch[10] - 97)
+
+
+def _number(letters: bytes) -> int:
+    return (letters[0] - 97) * 26 + (letters[1] - 97)
