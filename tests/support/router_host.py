@@ -17,6 +17,7 @@ from typing import Any, Final
 from sipctl.call.core import Core
 
 from sipctl.call.records import SLOT_BYTES
+from sipctl.health.judge import Judge
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.snapshot import Listen
 from sipctl.testing.wire import Address
@@ -81,8 +82,9 @@ class RouterHost:
         assert self.core is None
         self._next_flow = FLOW_BASE
         self.core = Core(
-            slot=0, sockets=self.listens, memory=self.memory, entropy=self.entropy, unix_minus_mono_s=UNIX_MINUS_MONO_S
-        )
+            slot=0, sockets=self.listens, memory=self.memory, entropy=self.entropy, unix_minus_mono_s=UNIX_MINUS_MONO_S,
+            judge=Judge(self.deaths),
+        )  # fmt: skip
         self.snapshot = snapshot
         core = self.core
         core.swap(snapshot, now_s)
