@@ -1,0 +1,52 @@
+"""The call core with what the controller wants to know of it: the whole view of one router, as a frame."""
+
+from __future__ import annotations
+
+from sipctl.call.core import Core
+from sipctl.control.ports import Observe, SbcObservation, TrunkObservation
+
+MAX_STRANGERS_TOLD = 64
+
+
+class ObservedCore(Core):
+    """A call core that can be asked for an `Observe`, and to probe at once."""
+
+    __slots__ = ()
+
+    def observe(self, now_s: float) -> Observe:
+        """The whole view now; the driver fills in what it alone knows (name, gaps, local errors)."""
+        snapshot = self.snapshot
+        sbcs: dict[str, SbcObservation] = {}
+        trunks: dict[str, TrunkObservation] = {}
+        entry_points: dict[str, int] = {}
+        tenants: dict[str, int] = {}
+        if snapshot is not None:
+            live = self.live
+            for at, sbc in enumerate(snapshot.sbcs):
+                measured = self.judge.observation(int(sbc.id), now_s)
+                sbcs[sbc.name] = SbcObservation(
+                    operating=measured.operating, reason=measured.reason, since_s=measured.since_s,
+                    resting_s=max(measured.resting_s, live.resting_until_s[at] - now_s, 0.0), suspect=live.suspect[at],
+                    calls=live.sbc_calls[at], missed_probes=measured.missed_probes, last_missed_s=measured.last_missed_s,
+                    last_heard_s=measured.last_heard_s, last_sent_s=measured.last_sent_s, probe_rtt_ms=measured.probe_rtt_ms,
+                )  # fmt: skip
+            for at, trunk in enumerate(snapshot.trunks):
+                trunks[trunk.name] = TrunkObservation(
+                    live.trunk_calls[at], round(live.trunk_cps(at, now_s)), self.invite_times.get(int(trunk.id))
+                )
+            entry_points = {entry.name: live.entry_calls[at] for at, entry in enumerate(snapshot.entry_points) if live.entry_calls[at]}
+            tenants = {tenant.name: live.tenant_calls[at] for at, tenant in enumerate(snapshot.tenants)}
+        latest = sorted(self.strangers.items(), key=lambda item: -item[1][1])[:MAX_STRANGERS_TOLD]
+        return Observe(
+            name="", at_s=now_s, sbcs=sbcs, trunks=trunks, entry_points=entry_points, tenants=tenants, calls=self.calls, loop_gap_s=0.0,
+            local_errors=0, strangers=tuple((host, int(seen[0]), seen[1]) for host, seen in latest), counters=dict(self.counters),
+            heard_s=self.heard_s, sent_s=self.sent_s,
+        )  # fmt: skip
+
+    def probe_now(self, sbc: str, now_s: float) -> None:
+        """Send OPTIONS to that SBC with the next tick; an unknown name is counted."""
+        at = None if self.snapshot is None else self.snapshot.sbc_index.get(sbc)
+        if self.snapshot is None or at is None:
+            self.count("probe_now_unknown")
+            return
+        self.judge.probe_now(int(self.snapshot.sbcs[at].id), now_s)
