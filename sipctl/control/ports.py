@@ -151,7 +151,7 @@ class View(msgspec.Struct, tag="view", frozen=True):
 
 
 class Notice(msgspec.Struct, tag="notice", frozen=True):
-    """One line of the running story (a decision, an alarm, a router come or gone): log, history and SSE show the same sentence."""
+    """One line of the running story (a decision, an alarm, a router come or gone): log, history and SSE show this sentence."""
 
     kind: str  # "decision" | "alarm" | "alarm-cleared" | "router" | "plan" | "sbc" | "operator"
     text: str

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from sipctl.failover.guards import (
+    FREEZE_MAX_S,
     LATCH_MOVES,
     automatic,
     flapped,
@@ -31,6 +32,8 @@ def decide(memory: Memory, inputs: Inputs) -> Step:
     """Make the next step of one group, or none."""
     if inputs.order is not None:
         return obey(memory, inputs, inputs.order)
+    if memory.frozen is not None and not (may_freeze(memory, inputs) and (inputs.doubt_primary or inputs.doubt_bcp)):
+        return _thaw(memory, inputs)
     step = _apply(memory, inputs, inputs.fact)
     if step.rule:
         return step
@@ -194,7 +197,15 @@ def _move(
 
 
 def _freeze(memory: Memory, inputs: Inputs, doubt: str) -> Step:
-    if memory.frozen is not None:
+    if memory.frozen is not None or not may_freeze(memory, inputs):
         return Step(memory)
     step = stepped(memory, inputs, State(memory.state), "self-doubt", f"a due move waits: {doubt}", frozen=doubt)
-    return replace(step, memory=replace(step.memory, frozen_s=inputs.now_s))
+    since_s = inputs.now_s if memory.frozen_s is None else memory.frozen_s
+    return replace(step, memory=replace(step.memory, frozen_s=since_s))
+
+
+def _thaw(memory: Memory, inputs: Inputs) -> Step:
+    """The doubt is gone or has lasted long enough; since when it lasted is kept, so that it cannot begin anew for this move."""
+    why = "we doubt ourselves no longer" if may_freeze(memory, inputs) else f"{FREEZE_MAX_S:g} s of doubt are enough"
+    step = stepped(memory, inputs, State(memory.state), "self-doubt-ended", why)
+    return replace(step, memory=replace(step.memory, frozen_s=memory.frozen_s))

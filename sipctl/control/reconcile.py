@@ -1,0 +1,351 @@
+"""The controller's one decision function: World × what happened × now → the next World and what follows.
+
+Order of effects: routers are told first, then people, then the store; so a failover is published before it is written. (A plan is
+written before it gets here, as `PlanLive`.) Publication carries (term, seq): seq grows with every change, term with every
+controller; a router that holds a higher term than ours makes us take one above it (CALLS 4.6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import Final
+
+from sipctl.control.alarms import updated_alarms
+from sipctl.control.case import No
+from sipctl.control.changes import plan_change, with_change
+from sipctl.control.groups import OPERATING_WORDS, decided, placed, resumed_groups
+from sipctl.control.ports import Ack, Answer, Command, DecisionRecord, Farewell, Hello, Nack, Notice, Observe
+from sipctl.control.retire import retired_now, unexpired, with_trunk_source
+from sipctl.control.state import PUBLISHED_FROM, WRITTEN_FROM, routing_state, same_content, unchanged, wishes_of
+from sipctl.control.world import (
+    Effect,
+    Faults,
+    Folder,
+    Gone,
+    Happening,
+    Heard,
+    KeepGeneration,
+    Keys,
+    Ordered,
+    Pending,
+    Persist,
+    Plan,
+    PlanLive,
+    Probe,
+    Record,
+    Reply,
+    Resolved,
+    RouterSeen,
+    SaveTerm,
+    Say,
+    Tell,
+    Tick,
+    World,
+)
+from sipctl.failover.memory import Order
+from sipctl.failover.records import written_inputs, written_memory
+from sipctl.failover.tenants import edge, tenant_operating
+from sipctl.health.self_doubt import GAP_S, Ears
+from sipctl.routing.snapshot import Operating
+
+RESEND_S: Final = 3.0  # the whole state goes to every router so often, changed or not
+FRESH_S: Final = 3.0  # an observation older than this is not the vantage's any more
+MAX_PENDING: Final = 1000
+
+
+def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -> tuple[World, tuple[Effect, ...]]:
+    """Take one input in."""
+    turn = _Turn(world, now_s, unix_s)
+    orders: tuple[tuple[str, Order], ...] = ()
+    operation: tuple[Command | PlanLive, str, Mapping[str, object]] | None = None
+    match happening:
+        case Heard(link, frame):
+            turn.heard(link, frame)
+        case Gone(link):
+            turn.gone(link)
+        case Ordered(command):
+            orders, operation = turn.ordered(command)
+        case PlanLive(plan):
+            turn.plan_live(plan, happening.actor)
+            if happening.operation:
+                operation = (happening, f"revision {plan.revision} is live", happening.body)
+        case Resolved(resolved, names):
+            turn.resolved(resolved, names)
+        case Faults(kind, texts):
+            rest = {name: text for name, text in turn.world.faults.items() if not name.startswith(f"{kind}:")}
+            turn.set(faults={**rest, **{f"{kind}:{name}": text for name, text in texts.items()}})
+        case Folder(differs):
+            turn.set(folder_differs=differs)
+        case Keys(keys, signing_key):
+            turn.set(keys=keys, signing_key=signing_key)
+        case Tick():
+            turn.expire()
+    turn.measure()
+    turn.decide(dict(orders))
+    turn.publish(before=world)
+    if operation is not None:
+        turn.begin_operation(*operation)
+    turn.finish_operations()
+    turn.raise_alarms()
+    return turn.world, turn.effects(before=world)
+
+
+class _Turn:
+    """One call of `reconcile`; the only mutable thing in it."""
+
+    def __init__(self, world: World, now_s: float, unix_s: float) -> None:
+        self.world = world
+        self._now_s = now_s
+        self._unix_s = unix_s
+        self._tells: list[Effect] = []
+        self._says: list[Effect] = []
+        self._writes: list[Effect] = []
+
+    def set(self, **changes: object) -> None:
+        self.world = replace(self.world, **changes)  # type: ignore[arg-type]
+
+    def say(self, kind: str, text: str, **fields: object) -> None:
+        self._says.append(Say(Notice(kind, text, self._unix_s, fields)))
+
+    def effects(self, before: World) -> tuple[Effect, ...]:
+        if not unchanged(before, self.world, WRITTEN_FROM):
+            self._writes.append(Persist(wishes_of(self.world)))
+        return (*self._tells, *self._says, *self._writes)
+
+    # -- routers ---------------------------------------------------------------------------------------------------------------
+
+    def heard(self, link: int, frame: Hello | Ack | Nack | Observe | Farewell) -> None:
+        known = self.world.routers.get(link) or RouterSeen(frame.name, heard_s=self._now_s)
+        match frame:
+            case Hello():
+                self._hello(link, frame)
+                return
+            case Ack():
+                published = self.world.published
+                table = known.table
+                if published is not None and (frame.term, frame.seq) == (published.term, published.seq):
+                    table = published.table
+                known = replace(known, term=frame.term, seq=frame.seq, revision=frame.revision, table=table, refused="")
+            case Nack():
+                if not known.refused:
+                    self.say("router", f"router {frame.name} refused term {frame.term} seq {frame.seq}: {frame.reason}")
+                known = replace(known, refused=frame.reason, table="")
+            case Observe():
+                self._ears(link, frame)
+                known = replace(known, observe=frame)
+            case Farewell():
+                self.say("router", f"router {frame.name} leaves: {frame.reason}")
+        self.set(routers={**self.world.routers, link: replace(known, heard_s=self._now_s)})
+
+    def _hello(self, link: int, hello: Hello) -> None:
+        seen = RouterSeen(hello.name, hello.slot, hello.pid, heard_s=self._now_s)
+        held = hello.state
+        if held is not None:
+            seen = replace(seen, term=held.term, seq=held.seq, revision=held.revision, table=held.table)
+            if (held.term, held.seq) > (self.world.term, self.world.seq):
+                self.set(term=held.term + 1, seq=0)
+                self._writes.append(SaveTerm(self.world.term))
+                self.say("router", f"router {hello.name} holds term {held.term}; this controller goes on with {self.world.term}")
+        self.set(routers={**self.world.routers, link: seen})
+        self.say("router", f"router {hello.name} is connected", pid=hello.pid)
+        if self.world.published is not None:
+            self._tells.append(Tell(self.world.published, link))
+
+    def gone(self, link: int) -> None:
+        left = self.world.routers.get(link)
+        if left is None:
+            return
+        self.set(
+            routers={key: router for key, router in self.world.routers.items() if key != link},
+            local_errors={key: count for key, count in self.world.local_errors.items() if key != link},
+        )
+        self.say("router", f"router {left.name} is gone", pid=left.pid)
+
+    def _ears(self, link: int, observe: Observe) -> None:
+        """What this router's hearing tells of ourselves; local errors and gaps are remembered by their instant."""
+        ears = self.world.ears
+        before = self.world.local_errors.get(link, observe.local_errors)
+        self.set(
+            local_errors={**self.world.local_errors, link: observe.local_errors},
+            ears=Ears(
+                observe.at_s, observe.heard_s, observe.sent_s,
+                observe.at_s if observe.local_errors > before else ears.local_error_s,
+                observe.at_s if observe.loop_gap_s > GAP_S else ears.gap_s,
+            ),
+        )
+
+    def measure(self) -> None:
+        """The SBCs' and tenants' states as the vantage sees them: on one host, the lowest live router."""
+        fresh = [
+            router for router in self.world.routers.values()
+            if router.observe is not None and self._now_s - router.heard_s <= FRESH_S
+        ]
+        vantage = min(fresh, key=lambda router: router.slot, default=None)
+        if vantage is not None and vantage.observe is not None and vantage.observe.sbcs is not self.world.sbcs:
+            for name, seen in vantage.observe.sbcs.items():
+                old = self.world.sbcs.get(name)
+                if (old.operating if old is not None else Operating.UNKNOWN) != seen.operating:
+                    word = OPERATING_WORDS[Operating(seen.operating)]
+                    self.say("sbc", f"SBC {name} is {word}: {seen.reason}", sbc=name, operating=word)
+            self.set(sbcs=vantage.observe.sbcs)
+        if self.world.plan is None or self.world.edge is None:
+            return
+        operating = {name: seen.operating for name, seen in self.world.sbcs.items()}
+        tenants = {
+            tenant.name: tenant_operating(self.world.edge.sbcs_of_tenant[index], operating, self.world.sbc_admin)
+            for index, tenant in enumerate(self.world.plan.topology.tenants)
+        }
+        if tenants != self.world.tenants:
+            self.set(tenants=tenants)
+
+    # -- orders, plans, names --------------------------------------------------------------------------------------------------
+
+    def ordered(
+        self, command: Command
+    ) -> tuple[tuple[tuple[str, Order], ...], tuple[Command, str, Mapping[str, object]] | None]:
+        change = plan_change(self.world, command, self._unix_s)
+        if isinstance(change, No):
+            self._says.append(Reply(Answer(command.id, change.status, change.text, change.code, change.hint)))
+            return (), None
+        if command.dry_run:
+            body = {**change.body, "dry_run": True}
+            self._says.append(Reply(Answer(command.id, "done", f"would do: {change.text}", body=body)))
+            return (), None
+        if change.extra_sources is not None:
+            self._retire_extra({one[:2] for one in change.extra_sources})
+        self.world = with_change(self.world, change)
+        if change.probe is not None:
+            self._tells.append(Probe(change.probe))
+        if change.acked is not None:
+            acked = replace(self.world.alarms[change.acked], acked_by=command.actor)
+            self.set(alarms={**self.world.alarms, change.acked: acked})
+        self.say("operator", f"{command.actor}: {change.text}", op=command.op, actor=command.actor, reason=command.reason)
+        return change.orders, (command, change.text, change.body)
+
+    def plan_live(self, plan: Plan, actor: str) -> None:
+        """Another plan carries the calls: its sources retire, its groups keep their place, its addresses join."""
+        before = self.world.plan
+        if before is not None:
+            self.set(
+                retired=retired_now(
+                    before.topology, self.world.resolved, plan.topology, self.world.resolved, self.world.retired, self._unix_s
+                ),
+                groups=placed(before, plan, self.world.groups),
+            )
+        self.set(plan=plan, edge=edge(plan.topology, self.world.resolved))
+        if before is None:
+            self.set(groups=resumed_groups(self.world, plan, self._now_s, self._unix_s))
+        self.say("plan", f"revision {plan.revision} is live", revision=plan.revision, actor=actor, reason=plan.reason)
+
+    def resolved(self, resolved: Mapping[str, object], names: Mapping[str, tuple[str, ...]]) -> None:
+        plan, before = self.world.plan, self.world.resolved
+        if dict(names) != dict(self.world.names):
+            self.set(names=names)
+        if resolved == before:
+            return
+        self.set(resolved=resolved)
+        if plan is not None:
+            self.set(
+                retired=retired_now(plan.topology, before, plan.topology, self.world.resolved, self.world.retired, self._unix_s),
+                edge=edge(plan.topology, self.world.resolved),
+            )
+        self.say("plan", "DNS gives other addresses than before", pairs=sorted(resolved))
+
+    def expire(self) -> None:
+        """What was allowed or kept for a time only."""
+        kept = tuple(one for one in self.world.extra_sources if one[2] > self._unix_s)
+        if len(kept) != len(self.world.extra_sources):
+            self._retire_extra({one[:2] for one in kept})
+            self.set(extra_sources=kept)
+        retired = unexpired(self.world.retired, self._unix_s)
+        if retired is not self.world.retired:
+            self.set(retired=retired)
+
+    def _retire_extra(self, staying: AbstractSet[tuple[str, str]]) -> None:
+        if self.world.plan is None:
+            return
+        for trunk, network, _ in self.world.extra_sources:
+            if (trunk, network) not in staying:
+                topology = self.world.plan.topology
+                self.set(retired=with_trunk_source(self.world.retired, topology, trunk, network, self._unix_s))
+
+    # -- groups ----------------------------------------------------------------------------------------------------------------
+
+    def decide(self, orders: Mapping[str, Order]) -> None:
+        """Let every group come to rest under its inputs; each step is a record, a line of the story and a new epoch."""
+        groups, steps = decided(self.world, orders, self._now_s, self._unix_s)
+        for name, before, given, step in steps:
+            actor = given.order.actor if given.order is not None else "sipctl"
+            record = DecisionRecord(
+                name, step.memory.epoch, self.world.term, self._unix_s, step.rule, step.sentence,
+                written_memory(before), written_inputs(given), written_memory(step.memory), actor,
+            )
+            self._writes.append(Record(record))
+            self.say(
+                "decision", f"{name}: {step.sentence}", group=name, rule=step.rule, epoch=step.memory.epoch,
+                state=step.memory.state, active=step.memory.active, actor=actor,
+            )
+        if steps:
+            self.set(groups=groups)
+
+    # -- what follows ----------------------------------------------------------------------------------------------------------
+
+    def publish(self, before: World) -> None:
+        """Tell all routers if anything they carry changed, and once in a while anyway."""
+        world = self.world
+        if world.plan is None:
+            return
+        published = world.published
+        if published is None or not (
+            unchanged(before, world, PUBLISHED_FROM) or same_content(published, routing_state(world, world.seq))
+        ):
+            state = routing_state(world, world.seq + 1)
+            self.set(seq=state.seq, published=state, published_s=self._now_s)
+            self._tells = [tell for tell in self._tells if not isinstance(tell, Tell)]
+            self._tells.append(Tell(state))
+        elif self._now_s - world.published_s >= RESEND_S:
+            self.set(published_s=self._now_s)
+            self._tells.append(Tell(published))
+
+    def begin_operation(self, what: Command | PlanLive, text: str, body: Mapping[str, object]) -> None:
+        """Answer at once if there is nothing to wait for, else when every router has it."""
+        operation = what.id if isinstance(what, Command) else what.operation
+        state = self.world.published
+        assert state is not None
+        pending = Pending(operation, state.term, state.seq, text, body)
+        if len(self.world.pending) >= MAX_PENDING:
+            self._says.append(Reply(Answer(operation, "done", f"{text}; too many operations wait to be followed", body=body)))
+            return
+        self.set(pending=(*self.world.pending, pending))
+        if not self._everywhere(pending):
+            self._says.append(Reply(Answer(operation, "accepted", text, body=body, final=False)))
+
+    def finish_operations(self) -> None:
+        waiting = tuple(one for one in self.world.pending if not self._everywhere(one))
+        if len(waiting) != len(self.world.pending):
+            for one in self.world.pending:
+                if one not in waiting:
+                    self._says.append(Reply(Answer(one.id, "done", one.text, body=one.body)))
+            self.set(pending=waiting)
+        state = self.world.published
+        if state is not None and (state.term, state.seq) != self.world.generation and self._carried(state.term, state.seq):
+            self.set(generation=(state.term, state.seq))
+            self._writes.append(KeepGeneration(state))
+
+    def _everywhere(self, one: Pending) -> bool:
+        return self._carried(one.term, one.seq)
+
+    def _carried(self, term: int, seq: int) -> bool:
+        routers = self.world.routers.values()
+        return bool(routers) and all((router.term, router.seq) >= (term, seq) for router in routers)
+
+    def raise_alarms(self) -> None:
+        alarms, raised, cleared = updated_alarms(self.world, self._unix_s)
+        if alarms is not self.world.alarms:
+            self.set(alarms=alarms)
+        for alarm in raised:
+            self.say("alarm", alarm.text, id=alarm.id)
+        for alarm in cleared:
+            self.say("alarm-cleared", f"over: {alarm.text}", id=alarm.id)

@@ -1,0 +1,136 @@
+"""Between a World and what is published, written, and read again after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from sipctl.control.ports import Wishes
+from sipctl.control.world import World
+from sipctl.failover.machine import State
+from sipctl.failover.memory import BCP, PRIMARY, Memory, decision_of, other
+from sipctl.failover.records import read_memory, written_memory
+from sipctl.routing.snapshot import Admin, Decision, ResolvedSbc, Retired, RoutingState
+
+# Fields of a World that the published state is made of, and those the wishes are made of: unchanged objects, unchanged result.
+PUBLISHED_FROM: Final = (
+    "term", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "extra_sources", "retired", "resolved",
+    "names", "keys", "signing_key",
+)
+WRITTEN_FROM: Final = (
+    "term", "seq", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "automation", "extra_sources", "retired",
+    "resolved",
+)
+
+
+def unchanged(before: World, after: World, fields: tuple[str, ...]) -> bool:
+    return all(getattr(before, name) is getattr(after, name) for name in fields)
+
+
+def routing_state(world: World, seq: int) -> RoutingState:
+    """What the routers are told, under this seq."""
+    plan = world.plan
+    assert plan is not None
+    decisions = {group.name: decision_of(world.groups.get(group.name, Memory())) for group in plan.topology.groups}
+    return RoutingState(
+        term=world.term, seq=seq, revision=plan.revision, table=plan.table, decisions=decisions, sbc_admin=world.sbc_admin,
+        tenant_admin=world.tenant_admin, trunk_admin=world.trunk_admin, node_admin=world.node_admin, resolved=world.resolved,
+        extra_sources=world.extra_sources, retired=world.retired, keys=world.keys, signing_key=world.signing_key,
+        names=world.names,
+    )
+
+
+def same_content(one: RoutingState, two: RoutingState) -> bool:
+    """Equal but for their seq?"""
+    return replace(one, seq=0) == replace(two, seq=0)
+
+
+def wishes_of(world: World) -> Wishes:
+    """What must survive a restart."""
+    return Wishes(
+        groups={name: written_memory(memory) for name, memory in world.groups.items()},
+        sbc_admin={name: int(state) for name, state in world.sbc_admin.items()},
+        tenant_admin={name: int(state) for name, state in world.tenant_admin.items()},
+        trunk_admin={name: int(state) for name, state in world.trunk_admin.items()},
+        node_admin=int(world.node_admin),
+        automation=world.automation,
+        extra_sources=world.extra_sources,
+        retired=tuple(msgspec.to_builtins(one) for one in world.retired),
+        resolved={name: [msgspec.to_builtins(one) for one in answers] for name, answers in world.resolved.items()},
+        term=world.term,
+        seq=world.seq,
+    )
+
+
+def world_of(wishes: Wishes) -> World:
+    """The world a restart begins with, before its routers and its plan are known.
+
+    Raises: msgspec.ValidationError if the wishes are not ours.
+    """
+    return World(
+        term=wishes.term,
+        seq=wishes.seq,
+        groups={name: read_memory(plain) for name, plain in wishes.groups.items()},
+        sbc_admin=_admin(wishes.sbc_admin),
+        tenant_admin=_admin(wishes.tenant_admin),
+        trunk_admin=_admin(wishes.trunk_admin),
+        node_admin=Admin(wishes.node_admin),
+        automation=wishes.automation,
+        extra_sources=wishes.extra_sources,
+        retired=tuple(msgspec.convert(plain, Retired) for plain in wishes.retired),
+        resolved={name: _answers(plain) for name, plain in wishes.resolved.items()},
+    )
+
+
+def adopted(world: World, held: RoutingState) -> World:
+    """Take over what a router holds if it is newer than what was written: it was published, so calls already follow it."""
+    if (held.term, held.seq) <= (world.term, world.seq):
+        return world
+    groups = dict(world.groups)
+    for name, decision in held.decisions.items():
+        known = groups.get(name, Memory())
+        if decision.epoch > known.epoch:
+            groups[name] = memory_of(decision, known)
+    return replace(
+        world, term=held.term, seq=held.seq, groups=groups, sbc_admin=dict(held.sbc_admin), tenant_admin=dict(held.tenant_admin),
+        trunk_admin=dict(held.trunk_admin), node_admin=held.node_admin, extra_sources=held.extra_sources, retired=held.retired,
+        resolved=dict(held.resolved), names=dict(held.names),
+    )
+
+
+def memory_of(decision: Decision, known: Memory) -> Memory:
+    """The memory that stands for a decision of which only the publication is left."""
+    percent = decision.bcp_percent
+    state = State.NORMAL if percent == 0 else State.ON_BCP if percent == 100 else State.RAMP
+    return replace(
+        known, state=state.value, bcp_percent=percent, step=0, deadline_s=None,
+        held=None if decision.left is None else other(decision.left),
+        held_by="" if decision.left is None else known.held_by or "an operator",
+        pinned=(known.pinned or (BCP if percent == 100 else PRIMARY)) if decision.pinned else None,
+        frozen=None, frozen_s=None, epoch=decision.epoch, rule="adopted", reason=decision.reason,
+    )
+
+
+def swapped(memory: Memory) -> Memory:
+    """The memory of a group whose two tenants changed places in the plan: calls stay where they are."""
+    place = {0: (State.ON_BCP, 100), 100: (State.NORMAL, 0)}.get(memory.bcp_percent)
+    if place is None:
+        return memory
+    state, percent = place
+    return replace(
+        memory, state=state.value, bcp_percent=percent, deadline_s=None, epoch=memory.epoch + 1, rule="plan",
+        held=None if memory.held is None else other(memory.held),
+        pinned=None if memory.pinned is None else other(memory.pinned),
+        reason="the plan exchanged the group's tenants; new calls stay where they were",
+    )
+
+
+def _admin(plain: Mapping[str, int]) -> dict[str, Admin]:
+    return {name: Admin(value) for name, value in plain.items()}
+
+
+def _answers(plain: Any) -> tuple[ResolvedSbc, ...]:
+    return tuple(msgspec.convert(one, ResolvedSbc) for one in plain)

@@ -1,0 +1,177 @@
+"""The whole picture for people: the body of `GET /v1/status` (FORMATS §3) and what else a reader may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sipctl.control.groups import OPERATING_WORDS
+from sipctl.control.ports import Observe, SbcObservation
+from sipctl.control.world import RouterSeen, World
+from sipctl.failover.memory import Memory
+from sipctl.failover.tenants import Edge
+from sipctl.routing.snapshot import Admin, Operating, Topology
+
+ADMIN_WORDS = {Admin.ENABLED: "enabled", Admin.DRAINING: "draining", Admin.DISABLED: "disabled"}
+
+
+def status(world: World, now_s: float) -> dict[str, Any]:
+    """The status body; sections are empty while there is no plan."""
+    topology = world.plan.topology if world.plan is not None else None
+    routers = list(world.routers.values())
+    observed = [router.observe for router in routers if router.observe is not None]
+    heard_s = max((router.heard_s for router in routers if router.observe is not None), default=None)
+    return {
+        "revision": world.plan.revision if world.plan is not None else None,
+        "folder_differs": world.folder_differs,
+        "age_s": None if heard_s is None else round(max(0.0, now_s - heard_s), 1),
+        "automation": "on" if world.automation else "paused",
+        "node": {"name": topology.node if topology is not None else None, "admin": ADMIN_WORDS[world.node_admin]},
+        "routers": [_router(router) for router in sorted(routers, key=lambda one: one.slot)],
+        "groups": _groups(world, topology) if topology is not None else {},
+        "sbcs": _sbcs(world, world.edge) if world.edge is not None else {},
+        "trunks": _trunks(world, topology, observed) if topology is not None else {},
+        "tenants": _tenants(world, topology, observed) if topology is not None else {},
+        "calls": {"active": sum(one.calls for one in observed)},
+        "alarms": [
+            {"id": alarm.id, "since": rfc3339(alarm.since_unix_s), "text": alarm.text, "acked_by": alarm.acked_by or None}
+            for alarm in sorted(world.alarms.values(), key=lambda one: (one.since_unix_s, one.id))
+        ],
+        "strangers": len({address for one in observed for address, _, _ in one.strangers}),
+    }
+
+
+def detail(world: World, now_s: float) -> dict[str, Any]:
+    """Beside the status: numbers by group, probes, strangers, counters, extra and retired sources, DNS."""
+    observed = [router.observe for router in world.routers.values() if router.observe is not None]
+    counters: dict[str, int] = {}
+    for one in observed:
+        for name, count in one.counters.items():
+            counters[name] = counters.get(name, 0) + count
+    return {
+        "numbers": dict(world.plan.numbers) if world.plan is not None else {},
+        "entry_points": _entry_points(world, observed),
+        "probes": {name: _probe(seen, now_s) for name, seen in world.sbcs.items()},
+        "strangers": [
+            {"address": address, "packets": packets, "last_seen": rfc3339(last_unix_s)}
+            for one in observed for address, packets, last_unix_s in one.strangers
+        ],
+        "counters": counters,
+        "routers": [
+            {**_router(router), "refused": router.refused or None, "loop_gap_s": router.observe.loop_gap_s if router.observe else None}
+            for router in world.routers.values()
+        ],
+        "operations": [{"id": one.id, "text": one.text, "term": one.term, "seq": one.seq} for one in world.pending],
+        "extra_sources": [
+            {"trunk": trunk, "network": network, "until": rfc3339(until_unix_s)}
+            for trunk, network, until_unix_s in world.extra_sources
+        ],
+        "retired": [
+            {"kind": one.kind, "name": one.name, "networks": list(one.networks), "until": rfc3339(one.until_unix_s)}
+            for one in world.retired
+        ],
+        "resolved": {
+            name: [f"{one.host}:{one.port};transport={one.transport}" for one in answers]
+            for name, answers in world.resolved.items()
+        },
+        "term": world.term,
+        "seq": world.seq,
+    }
+
+
+def rfc3339(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _router(router: RouterSeen) -> dict[str, Any]:
+    return {
+        "name": router.name, "slot": router.slot, "pid": router.pid, "revision": router.revision, "term": router.term,
+        "seq": router.seq,
+    }
+
+
+def _groups(world: World, topology: Topology) -> dict[str, Any]:
+    found = {}
+    for group in topology.groups:
+        memory = world.groups.get(group.name, Memory())
+        found[group.name] = {
+            "state": memory.state,
+            "active": memory.active,
+            "bcp_percent": memory.bcp_percent,
+            "epoch": memory.epoch,
+            "reason": memory.reason,
+            "rule": memory.rule,
+            "since": rfc3339(memory.since_unix_s) if memory.since_unix_s else None,
+            "held": None if memory.held is None else {"to": memory.held, "by": memory.held_by},
+            "pinned": memory.pinned,
+            "latched": memory.latched or None,
+            "frozen": memory.frozen,
+            "primary": topology.tenants[group.primary].name,
+            "bcp": topology.tenants[group.bcp].name,
+        }
+    return found
+
+
+def _sbcs(world: World, edge: Edge) -> dict[str, Any]:
+    found = {}
+    for name in edge.tenants_of_sbc:
+        seen = world.sbcs.get(name)
+        found[name] = {
+            "operating": OPERATING_WORDS[Operating(seen.operating)] if seen is not None else "unknown",
+            "admin": ADMIN_WORDS[world.sbc_admin.get(name, Admin.ENABLED)],
+            "resting_s": round(seen.resting_s, 1) if seen is not None else 0,
+            "suspect": seen.suspect if seen is not None else False,
+            "calls": seen.calls if seen is not None else 0,
+            "reason": seen.reason if seen is not None else "not measured yet",
+        }
+    return found
+
+
+def _trunks(world: World, topology: Topology, observed: list[Observe]) -> dict[str, Any]:
+    found = {}
+    for trunk in topology.trunks:
+        seen = [one.trunks[trunk.name] for one in observed if trunk.name in one.trunks]
+        last = max((one.last_invite_unix_s for one in seen if one.last_invite_unix_s is not None), default=None)
+        found[trunk.name] = {
+            "calls": sum(one.calls for one in seen),
+            "cps": sum(one.cps for one in seen),
+            "last_invite": None if last is None else rfc3339(last),
+            "admin": ADMIN_WORDS[world.trunk_admin.get(trunk.name, Admin.ENABLED)],
+        }
+    return found
+
+
+def _tenants(world: World, topology: Topology, observed: list[Observe]) -> dict[str, Any]:
+    return {
+        tenant.name: {
+            "operating": OPERATING_WORDS[world.tenants.get(tenant.name, Operating.UNKNOWN)],
+            "admin": ADMIN_WORDS[world.tenant_admin.get(tenant.name, Admin.ENABLED)],
+            "calls": sum(one.tenants.get(tenant.name, 0) for one in observed),
+            "sbcs": list(world.edge.sbcs_of_tenant[index]) if world.edge is not None else [],
+        }
+        for index, tenant in enumerate(topology.tenants)
+    }
+
+
+def _entry_points(world: World, observed: list[Observe]) -> Mapping[str, Any]:
+    if world.plan is None:
+        return {}
+    topology = world.plan.topology
+    return {
+        entry.name: {
+            "group": topology.groups[entry.group].name,
+            "numbers": world.plan.numbers.get(entry.name, 0),
+            "calls": sum(one.entry_points.get(entry.name, 0) for one in observed),
+        }
+        for entry in topology.entry_points
+    }
+
+
+def _probe(seen: SbcObservation, now_s: float) -> dict[str, Any]:
+    return {
+        "missed": seen.missed_probes,
+        "rtt_ms": seen.probe_rtt_ms,
+        "last_heard_age_s": None if seen.last_heard_s is None else round(max(0.0, now_s - seen.last_heard_s), 1),
+        "since_age_s": round(max(0.0, now_s - seen.since_s), 1),
+    }

@@ -1,0 +1,250 @@
+"""Everything the controller knows, frozen; what can happen to it, and what may follow.
+
+`reconcile` (reconcile.py) takes a World, one input and the time, and returns the next World and effects. Nothing else changes a
+World, and a World does nothing by itself. Instants ending in `_s` are monotonic, `_unix_s` wall time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from sipctl.control.ports import (
+    Answer,
+    Command,
+    DecisionRecord,
+    FromRouter,
+    Notice,
+    Observe,
+    SbcObservation,
+    Wishes,
+)
+from sipctl.failover.memory import Memory
+from sipctl.failover.tenants import Edge
+from sipctl.health.self_doubt import Ears
+from sipctl.routing.snapshot import Admin, Operating, ResolvedSbc, Retired, RoutingState, SigningKey, Topology
+
+_NONE: Final[Mapping[Any, Any]] = MappingProxyType({})
+_NO_EARS: Final = Ears(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The live revision as the controller needs it: everything but the numbers themselves."""
+
+    topology: Topology
+    table: str  # content hash
+    revision: int
+    numbers: Mapping[str, int] = field(default_factory=dict)  # how many, by entry point
+    author: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSeen:
+    """One connected router."""
+
+    name: str
+    slot: int = 0
+    pid: int = 0
+    term: int = 0  # of the state it holds
+    seq: int = 0
+    revision: int = 0
+    table: str = ""
+    refused: str = ""  # why it did not take the last publication
+    observe: Observe | None = None
+    heard_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something a person should know; it clears by itself when its cause is gone."""
+
+    id: str
+    since_unix_s: float
+    text: str
+    acked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An operation that waits until every router has its seq."""
+
+    id: str
+    term: int
+    seq: int
+    text: str
+    body: Mapping[str, Any] = _NONE
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The controller's whole knowledge."""
+
+    term: int
+    seq: int = 0
+    plan: Plan | None = None
+    edge: Edge | None = None
+    groups: Mapping[str, Memory] = _NONE
+    sbc_admin: Mapping[str, Admin] = _NONE
+    tenant_admin: Mapping[str, Admin] = _NONE
+    trunk_admin: Mapping[str, Admin] = _NONE
+    node_admin: Admin = Admin.ENABLED
+    automation: bool = True
+    extra_sources: tuple[tuple[str, str, float], ...] = ()
+    retired: tuple[Retired, ...] = ()
+    resolved: Mapping[str, tuple[ResolvedSbc, ...]] = _NONE
+    names: Mapping[str, tuple[str, ...]] = _NONE
+    keys: tuple[SigningKey, ...] = ()
+    signing_key: int = 0
+    routers: Mapping[int, RouterSeen] = _NONE  # by link
+    sbcs: Mapping[str, SbcObservation] = _NONE  # as measured last, also when the router that measured is gone
+    tenants: Mapping[str, Operating] = _NONE
+    ears: Ears = _NO_EARS
+    local_errors: Mapping[int, int] = _NONE  # count told last, by link
+    faults: Mapping[str, str] = _NONE  # causes told from outside: a failed write, a DNS answer, …
+    alarms: Mapping[str, Alarm] = _NONE
+    pending: tuple[Pending, ...] = ()
+    published: RoutingState | None = None
+    published_s: float = 0.0
+    generation: tuple[int, int] = (0, 0)  # (term, seq) that was given to be written to disk last
+    folder_differs: bool = False
+
+
+# -- what can happen -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A router said something."""
+
+    link: int
+    frame: FromRouter
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A router's link ended."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """An operator's command; `apply` comes as PlanLive instead."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLive:
+    """A plan was compiled and written; from now on it carries the calls."""
+
+    plan: Plan
+    operation: str = ""  # id to answer once every router has it
+    body: Mapping[str, Any] = _NONE
+    actor: str = "sipctl"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """DNS gave other answers than before; whole, last good ones included."""
+
+    resolved: Mapping[str, tuple[ResolvedSbc, ...]]
+    names: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """All faults of one kind, whole: those not named are over."""
+
+    kind: str  # "write", "dns", "desk", "generation"
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Whether the folder differs from the live revision."""
+
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The key ring, as it is to be published."""
+
+    keys: tuple[SigningKey, ...]
+    signing_key: int
+
+
+Happening = Tick | Heard | Gone | Ordered | PlanLive | Resolved | Faults | Folder | Keys
+
+
+# -- what may follow -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send the whole state to one router, or to all (link None)."""
+
+    state: RoutingState
+    link: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask every router to probe an SBC now."""
+
+    sbc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write the wishes."""
+
+    wishes: Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write a decision."""
+
+    record: DecisionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """One line of the story, for the desk."""
+
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer to a command, for the desk."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class SaveTerm:
+    """Make sure no term up to this one is ever taken again."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeepGeneration:
+    """Every connected router carries this state: write it to disk."""
+
+    state: RoutingState
+
+
+Effect = Tell | Probe | Persist | Record | Say | Reply | SaveTerm | KeepGeneration
