@@ -133,19 +133,21 @@ def _supervisor(arguments: argparse.Namespace) -> int:
 
 
 def _router(arguments: argparse.Namespace) -> int:
-    from sipctl.call.core import Core
+    from sipctl.engine.embedded.observing import ObservedCore
     from sipctl.engine.embedded.router import RouterCore, Wire, run_router
+    from sipctl.health.judge import Judge
     from sipctl.routing.snapshot import Listen
 
     def make_core(
         slot: int, listens: Sequence[Listen], memory: memoryview, entropy: bytes, offset_s: float, failpoints: frozenset[str]
     ) -> RouterCore:
-        return Core(
+        return ObservedCore(
             slot=slot,
             sockets=tuple(listens),
             memory=memory,
             entropy=entropy,
             unix_minus_mono_s=offset_s,
+            judge=Judge(int.from_bytes(entropy[-8:], "little")),
             failpoints=failpoints,
         )
 

@@ -19,6 +19,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
+from select import EPOLLERR, EPOLLEXCLUSIVE, EPOLLIN
 from typing import Any, Protocol
 
 from sipctl.clock import monotonic_s
@@ -126,9 +127,9 @@ class Driver:
             self._sockets[index] = sock
             self._senders[index] = sock.sendto
             self._by_fd[sock.fileno()] = (index, sock, six)
-            self._poll.register(sock.fileno(), select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self._poll.register(sock.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
 
-    def watch(self, fd: int, ready: Callable[[int], None], mask: int = select.EPOLLIN) -> None:
+    def watch(self, fd: int, ready: Callable[[int], None], mask: int = EPOLLIN) -> None:
         """Call `ready(mask)` from the loop whenever the descriptor has news."""
         if fd in self._watched:
             self._poll.modify(fd, mask)
@@ -162,8 +163,8 @@ class Driver:
         core, poll = self.core, self._poll.poll
         by_fd, watched = self._by_fd, self._watched
         turned_s = monotonic_s()
+        due_s = core.next_due_s
         while not self._stopping:
-            due_s = core.next_due_s
             wait_s = POLL_S
             if due_s is not None:
                 wait_s = due_s - monotonic_s()
@@ -179,23 +180,21 @@ class Driver:
             for fd, mask in events:
                 entry = by_fd.get(fd)
                 if entry is not None:
-                    if mask & select.EPOLLERR:
+                    if mask & EPOLLERR:
                         self._read_errors(*entry)
-                    if mask & select.EPOLLIN:
+                    if mask & EPOLLIN:
                         self._read(*entry, now_s)
                 elif (ready := watched.get(fd)) is not None:
-                    try:
-                        ready(mask)
-                    except Exception as failure:  # noqa: BLE001 - the fence: a bad frame must not cost the router either
-                        self._count_exception(failure, b"")
-                    self.flush()
-            due_s = core.next_due_s
-            if due_s is not None and due_s <= now_s:
-                self._tick(now_s)
+                    self._heed_other(ready, mask)
             if self._streams is not None:
                 self._streams.due(now_s)
             every(now_s)
-            self.flush()
+            if self._out or self._notes:
+                self.flush()
+            due_s = core.next_due_s
+            if due_s is not None and due_s <= now_s:
+                self._tick(now_s)
+                due_s = core.next_due_s
 
     def _read(self, index: int, sock: socket.socket, six: bool, now_s: float) -> None:
         """One batch of one socket. The inner loop is the hot path: nothing is done in it that can be done outside."""
@@ -219,6 +218,13 @@ class Driver:
         except OSError:  # a pending ICMP error: the queue tells which peer
             self._read_errors(index, sock, six)
         self.counters["datagrams_in"] += count
+
+    def _heed_other(self, ready: Callable[[int], None], mask: int) -> None:
+        try:
+            ready(mask)
+        except Exception as failure:  # noqa: BLE001 - the fence: a bad frame must not cost the router either
+            self._count_exception(failure, b"")
+        self.flush()
 
     def _tick(self, now_s: float) -> None:
         try:
@@ -299,7 +305,8 @@ class Driver:
                 self.send_failed(where, address)
 
     def _read_errors(self, index: int, sock: socket.socket, _six: bool) -> None:
-        """ICMP errors, each with the destination of the datagram that caused it."""
+        """ICMP errors, each with the destination of the datagram that caused it; the core hears of each destination once."""
+        unreachable: dict[Address, None] = {}
         for _ in range(MAX_ERRORS_PER_WAKE):
             try:
                 _, ancillary, _, address = sock.recvmsg(0, 512, socket.MSG_ERRQUEUE)
@@ -312,7 +319,9 @@ class Driver:
                     code, origin, *_ = _EXTENDED_ERROR.unpack_from(payload)
                     if origin in _ORIGIN_ICMP and code in _UNREACHABLE:
                         self.counters["icmp_errors"] += 1
-                        self.send_failed(index, address[:2])
+                        unreachable[address[:2]] = None
+        for gone in unreachable:
+            self.send_failed(index, gone)
         self.flush()
 
     # -- the fence -------------------------------------------------------------------------------------------------------------
