@@ -1,0 +1,286 @@
+"""From a checked draft to a Topology: names become indexes and stable numeric ids.
+
+Ids stand in route tokens and call records and outlive the plan that named an entity, so a name keeps its id for ever and a
+removed name's id is never given to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import phonenumbers
+
+from sipctl.dialplan.load import IMPLIED_SITE, Draft
+from sipctl.dialplan.report import Mark, Report
+from sipctl.model.edge import PairModel, ReachModel
+from sipctl.model.scalars import SbcUri
+from sipctl.routing.snapshot import (
+    EntryPoint,
+    EntryPointId,
+    Group,
+    GroupId,
+    Listen,
+    Match,
+    Probe,
+    Reach,
+    Sbc,
+    SbcId,
+    SbcPair,
+    Site,
+    Tenant,
+    TenantId,
+    Topology,
+    Trunk,
+    TrunkId,
+)
+
+DEFAULT_NODE: Final = "local"
+MAX_ID: Final = (1 << 24) - 1  # three bytes of a route token
+FIRST_DNS_SBC_ID: Final = 1 << 23  # SBCs from here on were named by DNS, not by a plan
+
+Ids = Mapping[str, Mapping[str, int]]  # kind ("trunk", "pair", "sbc", "tenant", "group", "entry_point") → name → id
+
+
+class IdBook:
+    """Hands out ids: the same one for the same name, a fresh one for a new name."""
+
+    __slots__ = ("_next", "_report", "ids")
+
+    def __init__(self, ids: Ids, report: Report) -> None:
+        self.ids: dict[str, dict[str, int]] = {kind: dict(names) for kind, names in ids.items()}
+        self._report = report
+        self._next: dict[str, int] = {}
+
+    def number(self, kind: str, name: str) -> int:
+        """The id of a name, 1 … MAX_ID."""
+        names = self.ids.setdefault(kind, {})
+        if name not in names:
+            most = FIRST_DNS_SBC_ID - 1 if kind == "sbc" else MAX_ID
+            if kind not in self._next:
+                self._next[kind] = max((number for number in names.values() if number <= most), default=0) + 1
+            if self._next[kind] > most:
+                self._report.add("plan.ids", Mark("."), f"no id is left for {kind} {name}", "start with an empty STATE")
+                return most
+            names[name] = self._next[kind]
+            self._next[kind] += 1
+        return names[name]
+
+
+class Builder:
+    """One pass over a draft without errors."""
+
+    __slots__ = ("_book", "_draft", "_listens", "_sites")
+
+    def __init__(self, draft: Draft, book: IdBook) -> None:
+        self._draft = draft
+        self._book = book
+        self._listens = self._read_listens()
+        names = list(draft.sites) or [IMPLIED_SITE]
+        self._sites = {name: index for index, name in enumerate(names)}
+
+    def topology(self, revision: int, node: str | None) -> Topology:
+        """The whole topology."""
+        draft, number = self._draft, self._book.number
+        pairs = {name: index for index, name in enumerate(draft.sbc_pairs)}
+        trunks = {name: index for index, name in enumerate(draft.trunks)}
+        tenants = {name: index for index, name in enumerate(draft.tenants)}
+        groups = {name: index for index, name in enumerate(draft.continuity_groups)}
+        sbcs, members = self._sbcs(pairs)
+        return Topology(
+            revision=revision,
+            node=node or DEFAULT_NODE,
+            sites=tuple(
+                Site(name, tuple(self._sites[other] for other in (draft.sites[name].fallback if name in draft.sites else ())))
+                for name in self._sites
+            ),
+            listens=tuple(listen for _, listen in self._listens),
+            trunks=tuple(self._trunk(name) for name in draft.trunks),
+            sbcs=sbcs,
+            pairs=tuple(self._pair(name, pair, members[name]) for name, pair in draft.sbc_pairs.items()),
+            tenants=tuple(
+                Tenant(
+                    TenantId(number("tenant", name)),
+                    name,
+                    tuple(_reach(reach, pairs[reach.sbc_pair]) for reach in tenant.reached_by),
+                    tenant.max_calls,
+                )
+                for name, tenant in draft.tenants.items()
+            ),
+            groups=tuple(self._group(name, tenants) for name in draft.continuity_groups),
+            entry_points=tuple(
+                EntryPoint(
+                    id=EntryPointId(number("entry_point", name)),
+                    name=name,
+                    group=groups[entry.group],
+                    trunks=None if entry.trunks is None else tuple(trunks[trunk] for trunk in entry.trunks),
+                    max_calls=entry.max_calls,
+                    over_limit=(entry.over_limit.code, entry.over_limit.cause),
+                    labels=tuple(entry.labels.items()),
+                )
+                for name, entry in draft.entry_points.items()
+            ),
+            max_call_age_s=draft.limits.max_call_age,
+        )
+
+    def _read_listens(self) -> list[tuple[str, Listen]]:
+        """(configured name, Listen): several binds of one name are told apart by their transport, then by a count."""
+        made: list[tuple[str, Listen]] = []
+        for name, model in self._draft.listen.items():
+            taken: set[str] = set()
+            for at, bind in enumerate(model.bind):
+                own = name if len(model.bind) == 1 else f"{name}/{bind.transport}"
+                count = 2
+                while own in taken:
+                    own = f"{name}/{bind.transport}-{count}"
+                    count += 1
+                taken.add(own)
+                advertise = model.advertise[at] if model.advertise else None
+                listen = Listen(
+                    name=own,
+                    transport=bind.transport,
+                    host=bind.host,
+                    port=bind.port,
+                    advertise_host=advertise.host if advertise else bind.host,
+                    advertise_port=(advertise.port if advertise else None) or bind.port,
+                    dscp=model.dscp,
+                )
+                made.append((name, listen))
+        return made
+
+    def _listen_indexes(self, names: tuple[str, ...] | None) -> tuple[int, ...]:
+        return tuple(index for index, (name, _) in enumerate(self._listens) if names is None or name in names)
+
+    def _site(self, name: str | None) -> int:
+        return self._sites[name] if name is not None else 0
+
+    def _trunk(self, name: str) -> Trunk:
+        model = self._draft.trunks[name]
+        match = model.match
+        code = phonenumbers.country_code_for_region(model.country) if model.country else 0
+        listens = self._listen_indexes(model.listen)
+        on = [index for index in self._listen_indexes((match.listen,)) if index in listens] if match.listen else []
+        return Trunk(
+            id=TrunkId(self._book.number("trunk", name)),
+            name=name,
+            site=self._site(model.site),
+            listens=listens,
+            sources=model.sources,
+            match=Match(
+                listen=on[0] if on else None,
+                uri_host=match.uri_host,
+                tgrp=match.tgrp,
+                called_prefix=match.called_prefix,
+                header=tuple(match.header.items()),
+            ),
+            called_from=model.called_from,
+            called_format=model.called_format,
+            country_code=str(code) if code else None,
+            national_prefix=_national_prefix(model.country, code),
+            trust=model.trust,
+            max_calls=model.max_calls,
+            max_cps=model.max_cps,
+            exhausted=model.exhausted,
+            overlap=model.overlap,
+            priority=tuple(namespace.lower() for namespace in model.priority),
+        )
+
+    def _sbcs(self, pairs: Mapping[str, int]) -> tuple[tuple[Sbc, ...], dict[str, tuple[int, ...]]]:
+        sbcs: list[Sbc] = []
+        members: dict[str, tuple[int, ...]] = {}
+        for name, pair in self._draft.sbc_pairs.items():
+            allowed = self._listen_indexes(pair.listen)
+            start = len(sbcs)
+            for sbc, model in sorted(pair.sbcs.items(), key=lambda item: item[1].priority):
+                uri = model.uri
+                made = Sbc(
+                    id=SbcId(self._book.number("sbc", sbc)),
+                    name=sbc,
+                    pair=pairs[name],
+                    listen=self._listen_for(uri, allowed),
+                    host=uri.host if uri.is_literal else "",
+                    port=uri.port or 5060,
+                    transport=uri.transport,
+                    uri_host=f"[{uri.host}]" if ":" in uri.host else uri.host,
+                    priority=model.priority,
+                    weight=model.weight,
+                    max_calls=model.max_calls,
+                )
+                sbcs.append(made)
+            members[name] = tuple(range(start, len(sbcs)))
+        return tuple(sbcs), members
+
+    def _listen_for(self, uri: SbcUri, allowed: tuple[int, ...]) -> int:
+        """The first allowed listen of the URI's transport and family; `check` made sure there is one."""
+        for index in allowed:
+            listen = self._listens[index][1]
+            if listen.transport == uri.transport and (not uri.is_literal or (":" in listen.host) == (":" in uri.host)):
+                return index
+        raise AssertionError(f"no listen for {uri}")
+
+    def _pair(self, name: str, model: PairModel, members: tuple[int, ...]) -> SbcPair:
+        probe = model.probe
+        return SbcPair(
+            id=self._book.number("pair", name),
+            name=name,
+            site=self._site(model.site),
+            sbcs=members,
+            strategy=model.strategy,
+            sources=model.sources,
+            shared_dialogs=model.shared_dialogs,
+            symmetric=model.in_dialog == "symmetric",
+            redundancy=model.redundancy,
+            probe=None
+            if probe is None
+            else Probe(
+                interval_s=probe.interval,
+                fast_interval_s=probe.fast_interval,
+                timeout_s=probe.timeout,
+                fall=probe.fall,
+                rise=probe.rise,
+                min_up_s=probe.min_up,
+                replies=probe.replies,
+            ),
+            no_reply_s=model.no_reply,
+            no_progress_s=model.no_progress,
+            advance_on=frozenset(code for code in model.advance_on if isinstance(code, int)),
+            advance_on_no_reply="no-reply" in model.advance_on,
+            advance_on_no_progress="no-progress" in model.advance_on,
+            srv=f"sip:{model.srv.host};transport={model.srv.transport}" if model.srv else None,
+            expect=model.expect,
+            listens=self._listen_indexes(model.listen),
+        )
+
+    def _group(self, name: str, tenants: Mapping[str, int]) -> Group:
+        model = self._draft.continuity_groups[name]
+        return Group(
+            id=GroupId(self._book.number("group", name)),
+            name=name,
+            primary=tenants[model.primary],
+            bcp=tenants[model.bcp],
+            failover=model.failover,
+            advance_across=model.advance_across or ("to-bcp" if model.failover == "automatic" else "never"),
+            hold_off_s=model.hold_off,
+            failback=model.failback,
+            hold_down_s=model.hold_down,
+            ramp=model.ramp,
+            ramp_step_s=model.ramp_step,
+            mode=model.mode,
+        )
+
+
+def _reach(model: ReachModel, pair: int) -> Reach:
+    return Reach(pair, model.port, model.host, model.tgrp, model.trunk_context, model.called_prefix)
+
+
+def _national_prefix(country: str | None, code: int) -> str:
+    """What stands in front of national numbers and no national number begins with: 0, or 1 in the North American plan.
+
+    Other prefixes (8, 06) may also begin a number, so they are never guessed away.
+    """
+    if country is None:
+        return ""
+    if code == 1:
+        return "1"
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(country, None)
+    return "0" if metadata is not None and metadata.national_prefix == "0" else ""

@@ -1,0 +1,311 @@
+"""Number files: CSV exports of an inventory, read row by row into flat arrays.
+
+Delimiter , ; or tab, found from the header; BOM and CRLF accepted; spaces and hyphens in numbers removed with a note; `A..B` in a
+cell is a range; rows without an entry point are left out with a note. A million rows take a few seconds, so the usual row, an
+exact E.164 number, takes a short way; everything else goes through the same reader as the plan's own numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any, Final, NamedTuple
+
+from sipctl.dialplan.inventory import Inventory, Scope, read_dial, read_text
+from sipctl.dialplan.report import Mark, Report, did_you_mean
+from sipctl.model.numbers import MAX_E164_DIGITS, PRIVATE_BIT, DialledAt, strip_separators
+from sipctl.model.plan import EntryPointModel, NumberFileModel
+
+MAX_ROWS: Final = 5_000_000
+_DELIMITERS: Final = (",", ";", "\t")
+_EXPONENT: Final = re.compile(r"\d+[Ee]\+?\d+")
+_LINE_SHIFT: Final = 12  # see Inventory.origin
+_SHOWN_LINES: Final = 5
+
+
+def read_number_file(
+    item: NumberFileModel,
+    named_at: Mark,
+    files: Mapping[str, bytes],
+    entry_points: Mapping[str, int],
+    models: Mapping[str, EntryPointModel],
+    inventory: Inventory,
+    report: Report,
+) -> None:
+    """Take in all rows of one file.
+
+    Args:
+        named_at: where the plan names the file; the path is relative to that file.
+        entry_points: index by name; models: those that read (a row may name one that did not).
+    """
+    path = _join(named_at.path, item.file)
+    data = files.get(path)
+    if data is None:
+        known = [name for name in files if name.endswith((".csv", ".txt", ".tsv"))]
+        report.add("file.missing", named_at, f"there is no file {path}", did_you_mean(path, known))
+        return
+    text = _decode(path, data, report)
+    if text is not None:
+        _Rows(path, text, item, entry_points, models, inventory, report).read()
+
+
+class _Lane(NamedTuple):
+    """Where plain rows of one entry point go."""
+
+    scope: Scope
+    entry_point: int
+    treatment: int  # with the entry point's own called_at
+    least_digits: int  # its called_at copies so many
+    primary: DialledAt | None
+    bcp: DialledAt | None
+
+
+class _Columns(NamedTuple):
+    """Index of each column; -1: there is none."""
+
+    width: int
+    number: int
+    entry_point: int
+    primary: int
+    bcp: int
+
+
+class _Rows:
+    """One reading of one file."""
+
+    __slots__ = ("_blank", "_entry_points", "_inventory", "_item", "_lanes", "_models", "_path", "_report", "_separated", "_text")
+
+    def __init__(
+        self,
+        path: str,
+        text: str,
+        item: NumberFileModel,
+        entry_points: Mapping[str, int],
+        models: Mapping[str, EntryPointModel],
+        inventory: Inventory,
+        report: Report,
+    ) -> None:
+        self._path = path
+        self._text = text
+        self._item = item
+        self._entry_points = entry_points
+        self._models = models
+        self._inventory = inventory
+        self._report = report
+        self._lanes: dict[str, _Lane | None] = {}
+        self._blank: list[int] = []  # lines without an entry point
+        self._separated: list[int] = []  # lines with separators in the number
+
+    def read(self) -> None:
+        found = _header(self._path, self._text, self._item, self._report)
+        if found is None:
+            return
+        delimiter, columns = found
+        reader = csv.reader(StringIO(self._text, newline=""), delimiter=delimiter, strict=True)
+        try:
+            next(reader)
+            self._read_rows(reader, columns)
+        except csv.Error as error:
+            self._report.add("csv.syntax", Mark(self._path, reader.line_num, 1), str(error), "look at the quotes in this row")
+        self._note(
+            "csv.no-entry-point", self._blank, "without an entry point: left out", "fill the column if they should be routed"
+        )
+        self._note("number.separators", self._separated, "with spaces or hyphens in the number: removed", "export plain numbers")
+
+    def _read_rows(self, reader: Any, columns: _Columns) -> None:
+        width, number_at, entry_at, primary_at, bcp_at = columns
+        file = self._inventory.file(self._path)
+        counts, lanes = self._inventory.counts, self._lanes
+        rows = 0
+        for row in reader:
+            rows += 1
+            if rows > MAX_ROWS:
+                self._report.add(
+                    "file.too-large", Mark(self._path, reader.line_num, 1), f"the file has more than {MAX_ROWS:,} rows"
+                )
+                return
+            if len(row) != width and not self._fits(row, reader.line_num, width):
+                continue
+            number, name = row[number_at], row[entry_at]
+            lane = lanes[name] if name in lanes else self._lane(name)
+            digits = number[1:]
+            if (
+                lane is None
+                or number[:1] != "+"
+                or not digits.isdigit()
+                or not digits.isascii()
+                or digits[0] == "0"
+                or not lane.least_digits <= len(digits) <= MAX_E164_DIGITS
+            ):
+                self._read_row(row, reader.line_num, columns)
+                continue
+            primary = row[primary_at] if primary_at >= 0 else ""
+            bcp = row[bcp_at] if bcp_at >= 0 else ""
+            treatment = lane.treatment
+            if primary or bcp:
+                at_primary, at_bcp = _plain_dial(primary, lane.primary), _plain_dial(bcp, lane.bcp)
+                if at_primary is _ODD or at_bcp is _ODD:
+                    self._read_row(row, reader.line_num, columns)
+                    continue
+                treatment = self._inventory.exact_treatment(lane.entry_point, at_primary, at_bcp)
+            lane.scope.keys.append(int("1" + digits))
+            lane.scope.treatments.append(treatment)
+            lane.scope.origins.append(file | reader.line_num << _LINE_SHIFT | 1)
+            counts[lane.entry_point] += 1
+
+    def _lane(self, name: str) -> _Lane | None:
+        """The short way of rows of one entry point, if it has one."""
+        self._lanes[name] = None
+        index, model = self._entry_points.get(name), self._models.get(name)
+        scope = self._inventory.exact_scope(index) if index is not None else None
+        if index is None or model is None or scope is None:
+            return None
+        primary, bcp = self._own_called_at(model)
+        treatment = self._inventory.exact_treatment(index, primary, bcp)
+        copied = max((dialled.copied & ~PRIVATE_BIT for dialled in (primary, bcp) if dialled), default=0)
+        lane = _Lane(scope, index, treatment, max(copied, 1), primary, bcp)
+        self._lanes[name] = lane
+        return lane
+
+    def _own_called_at(self, model: EntryPointModel) -> tuple[DialledAt | None, DialledAt | None]:
+        """The entry point's own `called_at`; what is wrong with it is reported where it stands."""
+        silent = Report({})
+        here = Mark(self._path)
+        return read_dial(model.called_at.primary, here, silent), read_dial(model.called_at.bcp, here, silent)
+
+    def _read_row(self, row: list[str], line: int, columns: _Columns) -> None:
+        """The long way: a range, a private number, separators, called_at with Xs, or something wrong."""
+        text, name = row[columns.number].strip(), row[columns.entry_point].strip()
+        if not name:
+            if text:
+                self._blank.append(line)
+            return
+        mark = Mark(self._path, line, 1)
+        entry_point = self._entry_points.get(name)
+        if entry_point is None:
+            self._report.add(
+                "plan.unknown-name", mark, f"no entry point is called {name}", did_you_mean(name, self._entry_points)
+            )
+            return
+        model = self._models.get(name)
+        if model is None:
+            return  # its own findings stand already
+        bare = strip_separators(text)
+        number = read_text(bare, mark, self._report) if text else None
+        if number is None:
+            if not text:
+                self._report.add("number.bad", mark, "the row has no number", "fill the cell or remove the row")
+            return
+        if bare != row[columns.number]:
+            self._separated.append(line)
+        primary, bcp = self._own_called_at(model)
+        if columns.primary >= 0 and row[columns.primary].strip():
+            primary = read_dial(row[columns.primary].strip(), mark, self._report)
+        if columns.bcp >= 0 and row[columns.bcp].strip():
+            bcp = read_dial(row[columns.bcp].strip(), mark, self._report)
+        self._inventory.add(entry_point, number, primary, bcp, lambda: mark)
+
+    def _fits(self, row: list[str], line: int, width: int) -> bool:
+        """Whether a row of another width can be read all the same: empty cells beyond the header do not count."""
+        if not any(cell.strip() for cell in row):
+            return False
+        if len(row) > width and not any(cell.strip() for cell in row[width:]):
+            return True
+        mark = Mark(self._path, line, 1)
+        if any(_EXPONENT.fullmatch(cell.strip()) for cell in row):
+            hint = "format the column as text and export it again"
+            self._report.add("csv.spreadsheet", mark, "a number in this row was damaged by a spreadsheet", hint)
+        else:
+            self._report.add(
+                "csv.columns",
+                mark,
+                f"this row has {len(row)} cells, the header has {width}",
+                "quote cells that hold the delimiter",
+            )
+        return False
+
+    def _note(self, code: str, lines: list[int], what: str, hint: str) -> None:
+        """One finding for many rows."""
+        if lines:
+            shown = ", ".join(map(str, lines[:_SHOWN_LINES])) + (" …" if len(lines) > _SHOWN_LINES else "")
+            rows = "row" if len(lines) == 1 else "rows"
+            self._report.add(code, Mark(self._path, lines[0], 1), f"{len(lines):,} {rows} {what} (line {shown})", hint)
+
+
+_ODD: Final = DialledAt(-1, 0)  # a called_at cell that must be read the long way
+
+
+def _plain_dial(cell: str, own: DialledAt | None) -> DialledAt | None:
+    """A called_at cell that is one E.164 number; the entry point's own if it is empty; _ODD if it is anything else."""
+    if not cell:
+        return own
+    digits = cell[1:]
+    if cell[0] == "+" and digits.isdigit() and digits.isascii() and digits[0] != "0" and len(digits) <= MAX_E164_DIGITS:
+        return DialledAt(int("1" + digits), 0)
+    return _ODD
+
+
+def _header(path: str, text: str, item: NumberFileModel, report: Report) -> tuple[str, _Columns] | None:
+    """Delimiter and columns, from the first line."""
+    first = text.split("\n", 1)[0].rstrip("\r")
+    wanted = item.columns
+    best: tuple[str, list[str]] | None = None
+    for delimiter in _DELIMITERS:
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+        except csv.Error:
+            continue
+        if wanted.number in cells and (best is None or len(cells) > len(best[1])):
+            best = (delimiter, cells)
+    mark = Mark(path, 1, 1)
+    if best is None:
+        widest = max((first.split(delimiter) for delimiter in _DELIMITERS), key=len)
+        hint = did_you_mean(wanted.number, [cell.strip(' "') for cell in widest if cell.strip()])
+        report.add("csv.header", mark, f"the header has no column {wanted.number}", hint)
+        return None
+    delimiter, cells = best
+    missing = [wanted.entry_point] if wanted.entry_point not in cells else []
+    for name, column in (("called_at_primary", wanted.called_at_primary), ("called_at_bcp", wanted.called_at_bcp)):
+        if name in wanted.model_fields_set and column not in cells:
+            missing.append(column)
+    for column in missing:
+        report.add("csv.header", mark, f"the header has no column {column}", did_you_mean(column, cells))
+    for column in {wanted.number, wanted.entry_point, wanted.called_at_primary, wanted.called_at_bcp}:
+        if cells.count(column) > 1:
+            report.add("csv.header", mark, f"the header has the column {column} twice", "rename one")
+            return None
+    if missing:
+        return None
+
+    def at(column: str) -> int:
+        return cells.index(column) if column in cells else -1
+
+    columns = (wanted.number, wanted.entry_point, wanted.called_at_primary, wanted.called_at_bcp)
+    return delimiter, _Columns(len(cells), *(at(column) for column in columns))
+
+
+def _decode(path: str, data: bytes, report: Report) -> str | None:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        report.add(
+            "file.not-utf8", Mark(path, 1, 1), "this is UTF-16, as spreadsheets save 'Unicode text'", "save it as CSV UTF-8"
+        )
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        report.add("file.not-utf8", Mark(path, line, 1), "this line holds a byte that is not UTF-8", "save the file as CSV UTF-8")
+        return None
+
+
+def _join(yaml_path: str, name: str) -> str:
+    """A path relative to the file that names it, without leaving the folder's root."""
+    parts = yaml_path.split("/")[:-1]
+    for part in name.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
