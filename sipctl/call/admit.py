@@ -158,6 +158,8 @@ def untrusted_lines(message: Message, trunk: Trunk) -> list[int]:
     codes = {code for code, name in _IDENTITIES.items() if code in at and name not in trunk.trust}
     if not codes:
         return []
+    if not any(message.repeated & 1 << code for code in codes):
+        return [at[code] for code in codes]
     return [index for index, line in enumerate(message.lines) if code_of(line) in codes]
 
 

@@ -30,7 +30,7 @@ from sipctl.routing.join import Party, RoutingSnapshot
 from sipctl.routing.live import Live
 from sipctl.routing.snapshot import Admin, Listen, Operating, ProbeSpec
 from sipctl.sip import transactions as t
-from sipctl.sip.message import CALL_ID, VIA, Message, index, parse
+from sipctl.sip.message import CALL_ID, ROUTE, VIA, Message, index, light_response, parse
 from sipctl.sip.route_token import Key, KeyRing
 from sipctl.sip.timers import Wheel
 
@@ -86,6 +86,7 @@ class Core:
         "strangers",
         "unix_minus_mono_s",
         "wanted_names",
+        "via_start",
         "wheel",
     )  # fmt: skip
 
@@ -123,7 +124,6 @@ class Core:
         self.counters: dict[str, int] = {}
         self.strangers: dict[str, list[float]] = {}  # host → [packets, last seen unix]
         self.invite_times: dict[int, float] = {}  # trunk id → unix instant of its last INVITE
-        self.wanted_names: dict[str, None] = {}
         self.is_shedding = False  # the driver: we fall behind
         self.heard_s: float | None = None
         self.sent_s: float | None = None
@@ -135,6 +135,7 @@ class Core:
         self.probes = Probes(self)
         self.ledger = Ledger(self)
         self.socket_of_listen: tuple[int, ...] = ()
+        self.via_start = [wire.via_line(listen, b"") for listen in sockets]
         self._stream = [listen.transport != "udp" for listen in sockets]
         self._own = frozenset(wire.address_text(listen).partition(b";")[0].lower() for listen in sockets)
         self._rr: dict[tuple[int, int], tuple[bytes, bytes]] = {}
@@ -344,14 +345,14 @@ class Core:
         relay = self.invites.get(up.key)
         if relay is not None and relay.state in (t.IS_COMPLETED, t.IS_CONFIRMED):
             self.forwarder.on_ack(relay)
-        elif self._is_ours(message):
+        elif ROUTE in message.at or self._is_ours(message):
             self.dialogs.request(message, up, socket)
         else:
             self.stateless.cancel_or_ack(message, up, party, socket)
 
     def _is_ours(self, message: Message) -> bool:
-        """Whether an ACK belongs to a dialog: it brings our Route back, or its dialog is recorded."""
-        if b"@" in message.uri and self.ledger.find(message.value(CALL_ID), message.from_tag(), message.to_tag()) is not None:
+        """Whether an ACK without Route belongs to a dialog of ours."""
+        if self.ledger.find(message.value(CALL_ID), message.from_tag(), message.to_tag()) is not None:
             return True
         return self.dialogs.has_token(message)
 
@@ -385,6 +386,22 @@ class Core:
         self.send(socket, wire.reply(message, up.line, 405, to_tag=self.own_tag(up.key), extra=extra), address)
 
     def _response(self, data: bytes) -> None:
+        light = light_response(data)
+        if light is not None:
+            status, branch, method, start, stop = light
+            relay = self.branches.get(branch)
+            if relay is not None:
+                for attempt in relay.attempts:
+                    if attempt.branch == branch:
+                        if method == relay.method:
+                            self.forwarder.on_response(relay, attempt, status, data, data[:start] + data[stop:])
+                        elif method == b"CANCEL":
+                            self.forwarder.on_cancel_response(attempt)
+                return
+        self._unusual_response(data)
+
+    def _unusual_response(self, data: bytes) -> None:
+        """A response written in an uncommon way, for a probe, or for nothing we know."""
         try:
             message = parse(data)
             branch = _branch_of(message)
@@ -399,7 +416,7 @@ class Core:
             if method == relay.method:
                 for attempt in relay.attempts:
                     if attempt.branch == branch:
-                        self.forwarder.on_response(relay, attempt, message, _without_top_via(message))
+                        self.forwarder.on_response(relay, attempt, message.status, data, _without_top_via(message))
                         return
             elif method == b"CANCEL":
                 for attempt in relay.attempts:

@@ -19,7 +19,7 @@ from sipctl.errors import SipSyntaxError
 from sipctl.routing.snapshot import Operating
 from sipctl.sip import transactions as t
 from sipctl.sip.grammar import split_list
-from sipctl.sip.message import CALL_ID, CONTACT, CSEQ, MAX_FORWARDS, ROUTE, VIA, Message, code_of
+from sipctl.sip.message import CALL_ID, CONTACT, CSEQ, MAX_FORWARDS, ROUTE, VIA, Message, code_of, parse
 from sipctl.sip.timers import TIMER_C_S, TIMER_F_S
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Dialogs:
         """The ACK of a 2xx has no answer, so it needs no state: the same ACK leaves as the same ACK."""
         core = self._core
         branch = core.branch(up.key, b"ACK", _hop_key(hop), (up.host, up.port))
-        via = wire.via_line(core.sockets[hop.socket], branch)
+        via = core.via_start[hop.socket] + branch
         core.send(hop.socket, b"ACK " + uri + b" SIP/2.0\r\n" + via + b"\r\n" + rest, (hop.host, hop.port))
 
     def _relay(
@@ -148,24 +148,24 @@ class Dialogs:
         branch = core.branch(relay.key, relay.method, _hop_key(hop), relay.address)
         attempt = Attempt(branch, hop.socket, (hop.host, hop.port), None)
         attempt.uri = uri
-        attempt.via = wire.via_line(core.sockets[hop.socket], branch)
+        attempt.via = core.via_start[hop.socket] + branch
         data = b"".join((relay.method, b" ", uri, b" SIP/2.0\r\n", attempt.via, b"\r\n", relay.rest))
         wait_s = SIBLING_AFTER_S if relay.sibling is not None else TIMER_F_S
         core.forwarder.launch(relay, attempt, data, core.now_s + wait_s)
 
     # -- what comes back -------------------------------------------------------------------------------------------------------
 
-    def on_provisional(self, relay: Relay, attempt: Attempt, message: Message, data: bytes) -> None:
+    def on_provisional(self, relay: Relay, attempt: Attempt, status: int, data: bytes) -> None:
         core = self._core
         if relay.invite:
             attempt.deadline_s = core.now_s + TIMER_C_S
         else:
             attempt.deadline_s = attempt.started_s + TIMER_F_S
-        if message.status != 100:
-            core.forwarder.respond(relay, message.status, data)
+        if status != 100:
+            core.forwarder.respond(relay, status, data)
         core.forwarder.rearm(relay)
 
-    def on_answer(self, relay: Relay, attempt: Attempt, message: Message, data: bytes) -> None:
+    def on_answer(self, relay: Relay, attempt: Attempt, status: int, raw: bytes, data: bytes) -> None:
         core = self._core
         if isinstance(relay, Errand):
             return
@@ -175,12 +175,12 @@ class Dialogs:
         if relay.invite and relay.state in (t.IS_COMPLETED, t.IS_CONFIRMED):
             return
         repeated = relay.invite and relay.state == t.IS_ACCEPTED
-        core.forwarder.respond(relay, message.status, data)
+        core.forwarder.respond(relay, status, data)
         if not repeated:
             if relay.method == b"BYE":
                 self._end(relay)
             elif relay.call >= 0 and relay.method in (b"INVITE", b"UPDATE"):
-                core.ledger.refresh(relay.call, message)
+                core.ledger.refresh(relay.call, parse(raw))
             self._finished(relay, attempt)
         core.forwarder.rearm(relay)
 

@@ -21,7 +21,7 @@ from sipctl.call.relay import (
     Relay,
 )  # fmt: skip
 from sipctl.sip import transactions as t
-from sipctl.sip.message import TO, Message
+from sipctl.sip.message import TO, Message, parse
 from sipctl.sip.timers import T1_S, T2_S, T4_S
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ FLOW_BASE: Final = 1 << 20  # sockets from here on are connections (streams)
 class Policy(Protocol):
     """What set-ups and in-dialog requests decide differently."""
 
-    def on_provisional(self, relay: Relay, attempt: Attempt, message: Message, data: bytes) -> None: ...
-    def on_answer(self, relay: Relay, attempt: Attempt, message: Message, data: bytes) -> None: ...
+    def on_provisional(self, relay: Relay, attempt: Attempt, status: int, data: bytes) -> None: ...
+    def on_answer(self, relay: Relay, attempt: Attempt, status: int, raw: bytes, data: bytes) -> None: ...
     def on_refusal(self, relay: Relay, attempt: Attempt, message: Message, data: bytes) -> None: ...
     def on_silence(self, relay: Relay, attempt: Attempt) -> None: ...
     def on_stalled(self, relay: Relay, attempt: Attempt) -> None: ...
@@ -69,9 +69,8 @@ class Forwarder:
         core.branches[attempt.branch] = relay
         core.send(attempt.socket, data, attempt.address)
 
-    def on_response(self, relay: Relay, attempt: Attempt, message: Message, data: bytes) -> None:
-        """A response that matched one of our branches; `data` is what goes upstream, without our Via."""
-        status = message.status
+    def on_response(self, relay: Relay, attempt: Attempt, status: int, raw: bytes, data: bytes) -> None:
+        """A response that matched one of our branches, as received, and `data` as it goes upstream, without our Via."""
         kind = t.ON_1XX if status < 200 else t.ON_2XX if status < 300 else t.ON_FINAL
         if relay.invite:
             attempt.state, action = t.INVITE_CLIENT[attempt.state][kind]
@@ -81,8 +80,8 @@ class Forwarder:
             return
         now_s = self._core.now_s
         policy = self._core.policy_of(relay)
-        if action >= t.ACK and action <= t.ACK_AND_PASS:
-            self._acknowledge(relay, attempt, message)
+        if action in (t.ACK, t.ACK_AND_PASS):
+            self._acknowledge(relay, attempt, parse(raw))
             if action == t.ACK:
                 return
         if status < 200:
@@ -93,7 +92,7 @@ class Forwarder:
             if attempt.flags & (ABANDONED | WANTS_CANCEL):
                 self.cancel(relay, attempt)
                 return
-            policy.on_provisional(relay, attempt, message, data)
+            policy.on_provisional(relay, attempt, status, data)
             return
         if not attempt.status:
             attempt.status = status
@@ -103,11 +102,11 @@ class Forwarder:
             at_once = self._core.is_stream(attempt.socket) and (status >= 300 or not relay.invite)
             attempt.deadline_s = now_s if at_once else now_s + (GONE_S if relay.invite else T4_S)
         if status < 300:
-            policy.on_answer(relay, attempt, message, data)
+            policy.on_answer(relay, attempt, status, raw, data)
         elif attempt.flags & ABANDONED:
             policy.note(relay, attempt)
         else:
-            policy.on_refusal(relay, attempt, message, data)
+            policy.on_refusal(relay, attempt, parse(raw), data)
 
     def abandon(self, relay: Relay, attempt: Attempt) -> None:
         """Give an attempt up: no retransmission any more, and 64·T1 to see what still comes (CALLS 1.7)."""

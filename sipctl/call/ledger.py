@@ -232,7 +232,7 @@ class Ledger:
             "" if message is None else message.value(CALL_ID).decode("utf-8", "replace"), relay.start_unix_s,
             _name(snapshot, "trunk", relay.trunk_id), asked.dialled, "" if route is None else route.called_number, asked.caller,
             asked.pai, _name(snapshot, "entry", relay.entry_id), "" if route is None or snapshot is None else _group(snapshot, relay),
-            tenant, role, pair, sbc, len(relay.attempts), "" if route is None else route.rule, "" if route is None else route.why(),
+            tenant, role, pair, sbc, len(relay.attempts), "" if route is None else route.rule, _decided(snapshot, relay),
             0 if snapshot is None else snapshot.revision, relay.ring_unix_s,
         )  # fmt: skip
 
@@ -261,6 +261,14 @@ def _name(snapshot: RoutingSnapshot | None, kind: str, number: int) -> str:
         return f"#{number}" if index is None else snapshot.trunks[index].name
     index = snapshot.entry_point_by_id.get(number)
     return f"#{number}" if index is None else snapshot.entry_points[index].name
+
+
+def _decided(snapshot: RoutingSnapshot | None, relay: SetUp) -> str:
+    """Why the group's calls go where they go; the whole sentence is `Route.why`, built only where somebody reads it."""
+    route = relay.route
+    if route is None or snapshot is None or relay.routed_in is not snapshot:
+        return ""
+    return snapshot.decision[route.group].reason
 
 
 def _group(snapshot: RoutingSnapshot, relay: SetUp) -> str:

@@ -46,7 +46,7 @@ from sipctl.routing.select import MAX_ATTEMPTS, TRIAL_NO_REPLY_S, Target, arrang
 from sipctl.routing.snapshot import Admin, Operating
 from sipctl.sip import transactions as t
 from sipctl.sip.headers import parse_contacts, parse_reasons, parse_retry_after
-from sipctl.sip.message import CALL_ID, CONTACT, MAX_FORWARDS, REASON, RETRY_AFTER, ROUTE, VIA, Message
+from sipctl.sip.message import CALL_ID, CONTACT, MAX_FORWARDS, REASON, RETRY_AFTER, ROUTE, VIA, Message, parse
 from sipctl.sip.timers import TIMER_C_S
 from sipctl.sip.uri import SipUri
 
@@ -287,7 +287,7 @@ class SetUps:
         attempt = Attempt(branch, socket, (target.host, target.port), target)
         attempt.sbc_id, attempt.tenant_id = int(sbc.id), tenant_id
         attempt.uri = request_uri(relay.asked, called, target.uri_host, target.uri_params, target.called_prefix, target.transport)
-        attempt.via = wire.via_line(core.sockets[socket], attempt.branch)
+        attempt.via = core.via_start[socket] + branch
         data = self._invite_for(relay, attempt)
         if not relay.attempts:
             wait_s = target.no_reply_s
@@ -340,11 +340,11 @@ class SetUps:
 
     # -- what targets say ------------------------------------------------------------------------------------------------------
 
-    def on_provisional(self, relay: Relay, attempt: Attempt, message: Message, data: bytes) -> None:
+    def on_provisional(self, relay: Relay, attempt: Attempt, status: int, data: bytes) -> None:
         assert isinstance(relay, SetUp)
         core = self._core
         self._heard(attempt)
-        if message.status == 100:
+        if status == 100:
             if not attempt.flags & PROGRESSED:
                 target = attempt.target
                 attempt.deadline_s = attempt.started_s + (target.no_progress_s if target is not None else 6.0)
@@ -359,20 +359,20 @@ class SetUps:
                 relay.ring_unix_s = core.now_s + core.unix_minus_mono_s
             core.judge.on_call(attempt.sbc_id, CallOutcome.PASSED, hash(relay.asked.share_key), core.now_s, attempt.started_s)
             self.note(relay, attempt)
-        core.forwarder.respond(relay, message.status, data)
+        core.forwarder.respond(relay, status, data)
         if relay.armed_s == NEVER:
             core.forwarder.rearm(relay)
 
-    def on_answer(self, relay: Relay, attempt: Attempt, message: Message, data: bytes) -> None:
+    def on_answer(self, relay: Relay, attempt: Attempt, status: int, raw: bytes, data: bytes) -> None:
         assert isinstance(relay, SetUp)
         core = self._core
         if relay.flags & FINAL_SENT:
-            self._end_late_leg(relay, attempt, message)
+            self._end_late_leg(relay, attempt, parse(raw))
             core.forwarder.rearm(relay)
             return
         self._heard(attempt)
         first = not relay.flags & ANSWERED
-        core.forwarder.respond(relay, message.status, data)
+        core.forwarder.respond(relay, status, data)
         if first:
             relay.flags |= ANSWERED
             relay.searching = False
@@ -382,7 +382,7 @@ class SetUps:
             self._tell_attempt(relay, attempt, "answered")
             if relay.tenant_id != attempt.tenant_id:
                 core.ledger.move(relay, attempt.tenant_id)
-            core.ledger.answer(relay, attempt, message)
+            core.ledger.answer(relay, attempt, parse(raw))
             for other in relay.attempts:
                 if other is not attempt and other.state < t.IC_COMPLETED:
                     core.forwarder.cancel(relay, other)

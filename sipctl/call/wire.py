@@ -153,10 +153,13 @@ def reply(
     lines = message.lines
     at = message.at
     parts = [b"SIP/2.0 %d %b" % (status, phrase or REASONS.get(status, b"Error"))]
-    vias = [line for line in lines if line[:4] == b"Via:" or _is_via(line)]
-    if vias and via is not None:
-        vias[0] = via
-    parts += vias
+    if not message.repeated & 1 << VIA and VIA in at:
+        parts.append(lines[at[VIA]] if via is None else via)
+    else:
+        vias = [line for line in lines if _is_via(line)]
+        if vias and via is not None:
+            vias[0] = via
+        parts += vias
     for code in (FROM, TO, CALL_ID, CSEQ):
         if code in at:
             line = lines[at[code]]
