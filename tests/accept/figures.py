@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import random
+import time
+from collections.abc import Callable
+
 from bench import cpu_per_call, decision_to_first_call, post_dial_delay
 from bench.beside import KAMAILIO, SIPCTL
 from bench.post_dial_delay import percentile
+from sipctl.dialplan.compile import compile_plan
+from sipctl.dialplan.plan_tests import Given, settled
+from sipctl.routing.resolve import Route, resolve
+from sipctl.routing.table import load_table
 from tests.accept.lab import A, B, Lab, must
-from tests.support.configs import CARRIER, NUMBER, OTHER_CARRIER, OUTSIDE
+from tests.support.configs import CARRIER, NUMBER, OTHER_CARRIER, OUTSIDE, with_million_numbers
 from tests.support.sipp import start_carrier, start_sbc
 
 HELD = 200
@@ -14,6 +23,8 @@ CPU_RATIO = 1.5
 ADDED_DELAY_MS = 5.0
 DECISION_MS = 50.0
 MILLION = 1_000_000
+RESOLVE_US = 10.0
+BATCHES, BATCH = 5, 20_000
 
 
 def an_edit_removes_an_sbc_and_a_trunk_with_calls_up(lab: Lab) -> list[str]:
@@ -51,6 +62,34 @@ def post_dial_delay_beside_kamailio(lab: Lab) -> list[str]:
     ours, theirs = percentile(times[SIPCTL], 99), percentile(times[KAMAILIO], 99)
     must(ours <= theirs + ADDED_DELAY_MS, f"p99 {ours:.1f} ms, Kamailio {theirs:.1f} ms")
     return [f"p99 {ours:.1f} ms, Kamailio {theirs:.1f} ms, at 500 calls a second"]
+
+
+def resolve_at_a_million_numbers(lab: Lab) -> list[str]:
+    """CPU time of one `resolve`, best of five batches of scattered numbers."""
+    files = {path: text.encode() for path, text in with_million_numbers(lab.plan(), MILLION).files().items()}
+    compiled = compile_plan(files, {}, revision=1)
+    must(bool(compiled.image), f"the plan does not compile: {compiled.findings[:3]}")
+    snapshot, live = settled(load_table(compiled.image), Given())
+    wanted = [f"+4940{10_000_000 + step * 7}" for step in random.Random(2).sample(range(MILLION), BATCH)]
+    gc.freeze()
+    gc.disable()
+    try:
+
+        def one(number: str) -> object:
+            return resolve(snapshot, live, 0, number, None, b"+4917012345", 0.0)
+
+        best_us = min(_batch_us(one, wanted) for _ in range(BATCHES))
+    finally:
+        gc.enable()
+    must(best_us <= RESOLVE_US, f"resolve takes {best_us:.1f} us, at most {RESOLVE_US:.0f} us allowed")
+    return [f"{best_us:.1f} us CPU with {compiled.numbers:,} rows"]
+
+
+def _batch_us(resolve_one: Callable[[str], object], wanted: list[str]) -> float:
+    started_s = time.process_time()
+    for number in wanted:
+        assert isinstance(resolve_one(number), Route)
+    return (time.process_time() - started_s) / len(wanted) * 1e6
 
 
 def decision_to_first_call_at_a_million_numbers(lab: Lab) -> list[str]:

@@ -37,6 +37,7 @@ ITEMS: tuple[Callable[[Lab], list[str]], ...] = (
     figures.an_edit_removes_an_sbc_and_a_trunk_with_calls_up,
     figures.cpu_per_call_beside_kamailio,
     figures.post_dial_delay_beside_kamailio,
+    figures.resolve_at_a_million_numbers,
     figures.decision_to_first_call_at_a_million_numbers,
 )
 HELD, MISSED, INCONCLUSIVE, BROKEN = "held", "MISSED", "inconclusive", "BROKEN"
