@@ -186,6 +186,12 @@ def _desk(arguments: argparse.Namespace) -> int:
     return _live_as_child(live, arguments)
 
 
+def _compiler(_arguments: argparse.Namespace) -> int:
+    from sipctl.supervisor.compiler import compile_child
+
+    return compile_child(sys.stdin.buffer, sys.stdout.buffer)
+
+
 def _live_as_child(live: Callable[[], Coroutine[Any, Any, None]], arguments: argparse.Namespace) -> int:
     """Run an asyncio role to its end; what it cannot start with is told to the supervisor."""
     from sipctl.engine.embedded.wire import Fatal, encode, send_packet
@@ -212,6 +218,7 @@ ROLES: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "supervisor": _supervisor,
     "router": _router,
     "desk": _desk,
+    "compiler": _compiler,
 }
 
 
