@@ -16,16 +16,17 @@ import socket
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from sipctl.call.core import Core
 from sipctl.call.records import SLOT_BYTES
+from sipctl.dialplan.compile import compile_plan
 from sipctl.engine.embedded.driver import Driver
 from sipctl.health.judge import Judge
-from sipctl.routing.snapshot import Listen
-from tests.support.configs import BENCH_NUMBER, CARRIER, INSIDE, OUTSIDE, PRIMARY_SBCS
-from tests.support.plans import a_snapshot, a_topology, the_numbers
+from sipctl.routing.join import RoutingSnapshot
+from sipctl.routing.table import load_table
+from tests.support.configs import BENCH_NUMBER, CARRIER, INSIDE, OUTSIDE, PRIMARY_SBCS, a_plan
+from tests.support.plans import a_state
 from tests.support.processes import SIP_PORT, Net, a_net, cpu_s, is_bound, processes, wait_until
 from tests.support.sipp import start_carrier, start_sbc
 
@@ -37,17 +38,12 @@ TOP = 45
 
 def router(prefix: str, profiled: bool) -> None:
     """Carry calls until SIGTERM; then say what it cost."""
-    net = Net(prefix)
-    listens = tuple(
-        Listen(name, "udp", net[host], SIP_PORT, net[host], SIP_PORT) for name, host in (("outside", OUTSIDE), ("inside", INSIDE))
-    )
-    plan = a_topology(listens=listens)
-    hosts = [*PRIMARY_SBCS, 31, 32]
-    sbcs = tuple(replace(sbc, host=net[host], uri_host=net[host]) for sbc, host in zip(plan.sbcs, hosts, strict=True))
-    trunks = (replace(plan.trunks[0], sources=(f"{net[CARRIER]}/32",)), replace(plan.trunks[1], sources=(f"{net[12]}/32",)))
-    pairs = tuple(replace(pair, sources=()) for pair in plan.pairs)
-    plan = replace(plan, sbcs=sbcs, trunks=trunks, pairs=pairs)
-    snapshot = a_snapshot(plan, the_numbers(plan, {BENCH_NUMBER: "acme-sales"}))
+    plan = a_plan(Net(prefix))
+    compiled = compile_plan({path: text.encode() for path, text in plan.files().items()}, {}, revision=1)
+    assert compiled.image, compiled.findings
+    table = load_table(compiled.image)
+    snapshot = RoutingSnapshot.build(table, a_state(table))
+    listens = snapshot.listens
     core = Core(
         slot=0, sockets=listens, memory=memoryview(bytearray(SLOT_BYTES)), entropy=bytes(32),
         unix_minus_mono_s=time.time() - time.monotonic(), judge=Judge(1),
