@@ -12,15 +12,14 @@ from typing import Any, Final
 from sipctl.api.problems import Problem
 from sipctl.control.ports import View
 from sipctl.errors import SnapshotError
+from sipctl.model.numbers import strip_separators
+from sipctl.routing.explain import route_answer
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.live import Live
-from sipctl.routing.resolve import NoRoute, Route, resolve
-from sipctl.routing.select import Target, arrange
 from sipctl.routing.snapshot import Operating
 from sipctl.routing.table import Table, load_table
 
 _STATES: Final = ("unknown", "in-service", "out-of-service")  # in the order of Operating
-_SIDES: Final = ("primary", "bcp")
 
 
 class LiveRoutes:
@@ -38,15 +37,10 @@ class LiveRoutes:
         """
         snapshot = self._joined(view)
         index = _trunk_index(snapshot, trunk)
-        live = _live(snapshot, view)
-        share_key = (caller or number).encode()
-        route = resolve(snapshot, live, index, number, None, share_key, 0.0)
-        head: dict[str, Any] = {
-            "asked": f"live revision {snapshot.revision}, states now",
-            "revision": snapshot.revision, "term": snapshot.term, "seq": snapshot.seq,
-            "number": number, "trunk": snapshot.trunks[index].name, "from": caller,
-        }  # fmt: skip
-        return head | (_refusal(snapshot, route) if isinstance(route, NoRoute) else _way(snapshot, live, route))
+        dialled = number if snapshot.trunks[index].called_format == "exact" else strip_separators(number)
+        asked = f"live revision {snapshot.revision}, states now"
+        answer = route_answer(snapshot, _live(snapshot, view), asked, dialled, index, caller)
+        return {**answer.body(), "term": snapshot.term, "seq": snapshot.seq}
 
     def _joined(self, view: View) -> RoutingSnapshot:
         state = view.state
@@ -103,39 +97,3 @@ def _live(snapshot: RoutingSnapshot, view: View) -> Live:
     for index, trunk in enumerate(snapshot.trunks):
         live.trunk_calls[index] = int((trunks.get(trunk.name) or {}).get("calls") or 0)
     return live
-
-
-def _refusal(snapshot: RoutingSnapshot, refusal: NoRoute) -> dict[str, Any]:
-    entry_point = None if refusal.entry_point is None else snapshot.entry_points[refusal.entry_point].name
-    return {
-        "refused": refusal.status, "q850_cause": refusal.cause, "limit": refusal.limit, "entry_point": entry_point,
-        "reason": refusal.reason, "targets": [],
-    }  # fmt: skip
-
-
-def _way(snapshot: RoutingSnapshot, live: Live, route: Route) -> dict[str, Any]:
-    attempts = arrange(route, live, 0.0).targets
-    return {
-        "refused": None,
-        "entry_point": snapshot.entry_points[route.entry_point].name,
-        "group": snapshot.groups[route.group].name,
-        "side": _SIDES[route.side],
-        "tenant": snapshot.tenants[route.tenant].name,
-        "called": route.called[route.side],
-        "rule": route.rule,
-        "reason": route.why(),
-        "targets": [_target(snapshot, live, route, target, trial) for target, trial in attempts],
-    }
-
-
-def _target(snapshot: RoutingSnapshot, live: Live, route: Route, target: Target, trial: bool) -> dict[str, Any]:
-    user = target.called_prefix + route.called[target.side]
-    return {
-        "sbc": snapshot.sbcs[target.sbc].name,
-        "tenant": snapshot.tenants[target.tenant].name,
-        "side": _SIDES[target.side],
-        "uri": f"sip:{user}{target.uri_params.decode('latin-1')}@{target.uri_host.decode('latin-1')}",
-        "to": f"{target.transport}:{target.host}:{target.port}",
-        "operating": _STATES[live.operating[target.sbc]],
-        "trial": trial,
-    }

@@ -145,7 +145,7 @@ class DeskState:
             raise Problem(413, "too-large", f"the plan is {len(data)} bytes, {MAX_FRAME_BYTES} is the most")
         kept = {key: value for key, value in args.items() if key != "files"}  # a plan stands in its revision
         changed = self._changed[identifier] = asyncio.Event()
-        self._put(Operation(identifier, op, kept, actor, reason, self.wall_s(), "sent", dry_run=dry_run, force=force))
+        self._put(Operation(identifier, op, kept, actor, reason, self.wall_s(), "running", dry_run=dry_run, force=force))
         try:
             self.sender.send(data)
         except OSError as error:
@@ -177,7 +177,7 @@ class DeskState:
         self._operations[operation.id] = operation
         self._operations.move_to_end(operation.id)
         changed = self._changed.get(operation.id)
-        if changed is not None and operation.status != "sent":
+        if changed is not None and operation.status != "running":
             if operation.is_over:
                 del self._changed[operation.id]
             else:

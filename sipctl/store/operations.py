@@ -19,7 +19,7 @@ class Operation(msgspec.Struct, frozen=True):
     actor: str
     reason: str
     at_unix_s: float
-    status: str  # "sent" | "accepted" | "done" | "refused" | "conflict" | "invalid" | "failed" | "lost"
+    status: str  # "running" | "accepted" | "done" | "refused" | "conflict" | "invalid" | "failed" | "lost"
     text: str = ""
     code: str = ""
     hint: str = ""

@@ -1,0 +1,64 @@
+"""What every write does: send it, print its operation id, wait until every router has it, end with the right code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import typer
+
+from sipctl.cli.client import EXIT_TIMEOUT, EXIT_UNHEALTHY, EXIT_USAGE, ApiProblemError, Client, stop
+from sipctl.cli.output import complain, say
+
+LONGEST_POLL_S: Final = 20.0
+_NOT_SHOWN: Final = frozenset({"findings"})
+
+
+def carry_out(
+    client: Client, path: str, body: Mapping[str, Any], *, reason: str, dry_run: bool, force: Sequence[str], timeout_s: float
+) -> dict[str, Any]:
+    """Do one write and print what became of it.
+
+    Returns: the operation, done. Ends the command with 3 when a safety rule forbids it, 4 when it goes on beyond ``timeout_s``.
+    """
+    if not reason.strip():
+        stop(EXIT_USAGE, "a write needs a reason", '--reason "CHG0042 tenant patch"')
+    until_s = time.monotonic() + timeout_s
+    sent = {**body, "reason": reason, "dry_run": dry_run, "force": list(force)}
+    try:
+        operation = client.post(path, sent, timeout_s=max(30.0, timeout_s))
+    except ApiProblemError as problem:
+        if problem.body.get("operation"):
+            say(f"operation {problem.body['operation']}")
+        raise
+    identifier = operation.get("id")
+    if identifier is None:
+        return operation
+    say(f"operation {identifier}{' (dry run: nothing changes)' if dry_run else ''}")
+    while operation.get("ended_at_unix_s") is None:
+        left_s = until_s - time.monotonic()
+        if left_s <= 0:
+            text = operation.get("text") or "it is under way"
+            stop(
+                EXIT_TIMEOUT,
+                f"after {timeout_s:g} s: {text}; the operation goes on",
+                f"sipctl status; GET /v1/operations/{identifier}",
+            )
+        operation = client.get(f"/v1/operations/{identifier}", {"wait": max(1, int(min(left_s, LONGEST_POLL_S)))}, timeout_s=60.0)
+    show(operation)
+    if operation.get("status") != "done":
+        complain(operation.get("text") or "it did not work", str(operation.get("hint") or ""))
+        raise typer.Exit(EXIT_UNHEALTHY)
+    return operation
+
+
+def show(operation: Mapping[str, Any]) -> None:
+    """The operation's sentence, and what it touched."""
+    if operation.get("text"):
+        say(str(operation["text"]))
+    for name, value in (operation.get("body") or {}).items():
+        if name in _NOT_SHOWN or value in (None, "", [], {}):
+            continue
+        shown = ", ".join(str(item) for item in value[:20]) if isinstance(value, list) else value
+        say(f"  {str(name).replace('_', ' ')}: {shown}")

@@ -1,0 +1,231 @@
+"""Reads: the picture, its history, what is wrong, and who knocks without being in the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sipctl.cli.client import EXIT_UNHEALTHY, Client, segment
+from sipctl.cli.entity_commands import print_entities
+from sipctl.cli.operate import carry_out
+from sipctl.cli.options import DEFAULT_TIMEOUT_S, Output, OutputOption, ReasonOption, StateOption, TimeoutOption, state_dir
+from sipctl.cli.output import complain, print_json, print_table, say, when
+from sipctl.errors import StoreError
+from sipctl.routing.snapshot import Admin, RoutingState
+from sipctl.store.sqlite import SqliteStore
+from sipctl.supervisor.local import LocalPicture, look
+
+LimitOption = Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many, newest first.")]
+MARKS = ("held", "pinned", "latched", "frozen")
+
+
+def register(app: typer.Typer) -> None:
+    """Add them to the command line."""
+    app.command("status")(status)
+    app.command("history")(history)
+    app.command("strangers")(strangers)
+    alarm_app = typer.Typer(invoke_without_command=True, help="Alarms that stand; `alarms ack ID` says that you look after one.")
+    alarm_app.callback()(alarms)
+    alarm_app.command("ack")(ack)
+    app.add_typer(alarm_app, name="alarms")
+
+
+def status(
+    local: Annotated[bool, typer.Option("--local", help="From STATE alone, controller dead or not.")] = False,
+    output: OutputOption = Output.table,
+    state: StateOption = None,
+) -> None:
+    """The whole picture. Exit 1 if a group is not normal or an alarm stands."""
+    if local:
+        _local(state_dir(state), output)
+        return
+    body = Client.find(state_dir(state)).get("/v1/status")
+    if output is Output.json:
+        print_json(body)
+    else:
+        _print_status(body)
+    if is_unhealthy(body):
+        raise typer.Exit(EXIT_UNHEALTHY)
+
+
+def is_unhealthy(body: Mapping[str, Any]) -> bool:
+    """A group that is not normal, or an alarm."""
+    groups = (body.get("groups") or {}).values()
+    return bool(body.get("alarms")) or any(group.get("state") != "normal" for group in groups)
+
+
+def history(
+    group: Annotated[str | None, typer.Argument(metavar="[GROUP]", help="Of one group; else of all.")] = None,
+    limit: LimitOption = 50,
+    output: OutputOption = Output.table,
+    state: StateOption = None,
+) -> None:
+    """Decisions, newest first: when, what, why, who."""
+    path = "/v1/decisions" if group is None else f"/v1/groups/{segment(group)}/decisions"
+    body = Client.find(state_dir(state)).get(path, {"limit": limit})
+    if output is Output.json:
+        print_json(body)
+        return
+    rows = [
+        (when(entry["at_unix_s"]), entry["group"], entry["epoch"], entry["rule"], entry["actor"], entry["sentence"])
+        for entry in body["decisions"]
+    ]
+    print_table("decisions", ("AT", "GROUP", "EPOCH", "RULE", "BY", "WHAT"), rows)
+
+
+def alarms(context: typer.Context, output: OutputOption = Output.table, state: StateOption = None) -> None:
+    """Alarms that stand; exit 1 if there is one."""
+    if context.invoked_subcommand is not None:
+        return
+    body = Client.find(state_dir(state)).get("/v1/alarms")
+    if output is Output.json:
+        print_json(body)
+    else:
+        _print_alarms(body["alarms"])
+    if body["alarms"]:
+        raise typer.Exit(EXIT_UNHEALTHY)
+
+
+def ack(
+    identifier: Annotated[str, typer.Argument(metavar="ID")],
+    reason: ReasonOption = "seen",
+    timeout: TimeoutOption = DEFAULT_TIMEOUT_S,
+    state: StateOption = None,
+) -> None:
+    """Say that you look after an alarm; it stays until its cause is gone."""
+    client = Client.find(state_dir(state))
+    carry_out(client, f"/v1/alarms/{segment(identifier)}/ack", {}, reason=reason, dry_run=False, force=(), timeout_s=timeout)
+
+
+def strangers(output: OutputOption = Output.table, state: StateOption = None) -> None:
+    """Sources that send packets and are in no trunk and no SBC pair; they get no answer."""
+    body = Client.find(state_dir(state)).get("/v1/strangers")
+    if output is Output.json:
+        print_json(body)
+        return
+    rows = [(entry["address"], entry["packets"], when(entry["last_unix_s"])) for entry in body["strangers"]]
+    print_table("strangers", ("ADDRESS", "PACKETS", "LAST SEEN"), rows)
+
+
+def _print_status(body: Mapping[str, Any]) -> None:
+    routers = body.get("routers") or []
+    calls = (body.get("calls") or {}).get("active", 0)
+    say(
+        f"revision {body.get('revision')}   automation {body.get('automation')}   routers {len(routers)}   "
+        f"calls {calls}   data {body.get('age_s')} s old"
+    )
+    controller = body.get("controller") or {}
+    if controller.get("reachable") is False:
+        complain(str(controller.get("text")))
+    if body.get("folder_differs"):
+        say(f"folder differs from live revision {body.get('revision')}: sipctl diff")
+    rows = [
+        (name, group.get("state"), group.get("active"), f"{group.get('bcp_percent')} %", _marks(group), group.get("epoch"),
+         group.get("reason"))
+        for name, group in sorted((body.get("groups") or {}).items())
+    ]  # fmt: skip
+    print_table("groups", ("GROUP", "STATE", "ACTIVE", "BCP", "MARKS", "EPOCH", "REASON"), rows)
+    for kind in ("sbc", "trunk", "tenant"):
+        print_entities(kind, body.get(f"{kind}s") or {})
+    fields = ("name", "revision", "term", "seq", "pid")
+    held = [[router.get(field) for field in fields] for router in routers]
+    print_table("routers", ("ROUTER", "REVISION", "TERM", "SEQ", "PID"), held)
+    _print_alarms(body.get("alarms") or [])
+    if body.get("strangers"):
+        say(f"strangers: {body['strangers']} (sipctl strangers)")
+
+
+def _print_alarms(found: list[Mapping[str, Any]]) -> None:
+    rows = [(alarm.get("id"), alarm.get("since"), alarm.get("acked") or "", alarm.get("text")) for alarm in found]
+    print_table("alarms", ("ID", "SINCE", "ACKED", "TEXT"), rows)
+
+
+def _marks(group: Mapping[str, Any]) -> str:
+    """What holds a group where it is."""
+    found = [(mark, group.get(mark)) for mark in MARKS]
+    return ", ".join(mark if value is True else f"{mark} {value}" for mark, value in found if value)
+
+
+# -- from STATE alone ------------------------------------------------------------------------------------------------------
+
+
+def _local(root: Path, output: Output) -> None:
+    """What is on disk and which processes live; exit 1 if no router does, or a snapshot is damaged."""
+    picture = look(root)
+    live, store_text = _live_revision(root)
+    newest = picture.generations[0] if picture.generations else None
+    if output is Output.json:
+        print_json(_local_body(picture, newest, live, store_text))
+    else:
+        _print_local(root, picture, newest, live, store_text)
+    has_router = any(name.startswith("router") for name in picture.processes)
+    if not has_router or picture.faults or newest is None:
+        raise typer.Exit(EXIT_UNHEALTHY)
+
+
+def _live_revision(root: Path) -> tuple[int | None, str]:
+    """(number of the live revision, what is wrong with the store)."""
+    path = root / "sipctl.db"
+    if not path.exists():
+        return None, "there is no store yet"
+    try:
+        store = SqliteStore(path, read_only=True)
+    except StoreError as error:
+        return None, error.detail
+    try:
+        return store.live_number(), ""
+    except StoreError as error:
+        return None, error.detail
+    finally:
+        store.close()
+
+
+def _local_body(picture: LocalPicture, newest: RoutingState | None, live: int | None, store_text: str) -> dict[str, Any]:
+    snapshot = None
+    if newest is not None:
+        snapshot = {
+            "revision": newest.revision, "term": newest.term, "seq": newest.seq, "node_admin": _word(newest.node_admin),
+            "groups": {
+                name: {"bcp_percent": decision.bcp_percent, "pinned": decision.pinned, "left": decision.left,
+                       "epoch": decision.epoch, "reason": decision.reason}
+                for name, decision in sorted(newest.decisions.items())
+            },
+            "sbc_admin": {name: _word(admin) for name, admin in sorted(newest.sbc_admin.items())},
+            "tenant_admin": {name: _word(admin) for name, admin in sorted(newest.tenant_admin.items())},
+            "trunk_admin": {name: _word(admin) for name, admin in sorted(newest.trunk_admin.items())},
+        }  # fmt: skip
+    return {
+        "local": True, "processes": picture.processes, "api": picture.api, "live_revision": live, "store": store_text or "ok",
+        "snapshot": snapshot, "faults": list(picture.faults),
+    }  # fmt: skip
+
+
+def _print_local(root: Path, picture: LocalPicture, newest: RoutingState | None, live: int | None, store_text: str) -> None:
+    say(f"STATE {root} as it lies on disk; measured states are known to the routers alone")
+    print_table("processes", ("NAME", "PID"), sorted(picture.processes.items()))
+    say(f"live revision {live}" if not store_text else f"store: {store_text}")
+    for fault in picture.faults:
+        complain(fault)
+    if newest is None:
+        say("snapshot: none on disk")
+        return
+    say(f"snapshot: revision {newest.revision}, term {newest.term}, seq {newest.seq}, node {_word(newest.node_admin)}")
+    rows = [
+        (name, f"{decision.bcp_percent} %", "pinned" if decision.pinned else "", decision.epoch, decision.reason)
+        for name, decision in sorted(newest.decisions.items())
+    ]
+    print_table("groups", ("GROUP", "BCP", "MARKS", "EPOCH", "REASON"), rows)
+    wished = [
+        (kind, name, _word(admin))
+        for kind, admins in (("sbc", newest.sbc_admin), ("tenant", newest.tenant_admin), ("trunk", newest.trunk_admin))
+        for name, admin in sorted(admins.items())
+        if admin != Admin.ENABLED
+    ]
+    print_table("admin states", ("KIND", "NAME", "ADMIN"), wished)
+
+
+def _word(admin: Admin) -> str:
+    return Admin(admin).name.lower()
