@@ -88,12 +88,10 @@ class StoreThread:
         """Write all that waits now; False if something is left."""
         term, wishes, records = self._term, self._wishes, tuple(self._records)
         faults: dict[str, str] = {}
-        if term is not None:
-            if await self._try(faults, "term", lambda store: store.take_term(term - 1)) and self._term == term:
-                self._term = None
-        if wishes is not None:
-            if await self._try(faults, "wishes", lambda store: store.save_wishes(wishes)) and self._wishes is wishes:
-                self._wishes = None
+        if term is not None and await self._try(faults, "term", _taking(term)) and self._term == term:
+            self._term = None
+        if wishes is not None and await self._try(faults, "wishes", _saving(wishes)) and self._wishes is wishes:
+            self._wishes = None
         for record in records:
             if not await self._try(faults, "decisions", _appending(record)):
                 break
@@ -116,6 +114,14 @@ class StoreThread:
         self._thread.shutdown(wait=True)
 
 
+def _taking(term: int) -> Callable[[Store], int]:
+    return lambda store: store.take_term(term - 1)
+
+
+def _saving(wishes: Wishes) -> Callable[[Store], None]:
+    return lambda store: store.save_wishes(wishes)
+
+
 def _appending(record: DecisionRecord) -> Callable[[Store], None]:
     return lambda store: store.append_decision(record)
 
@@ -125,16 +131,23 @@ class Loop:
 
     Args:
         perform: carries out one effect; must not raise and must not wait.
-        after: called after each input with the new World, for the view.
+        after: called after each input with the new World, and whether anything followed from it.
+        on_bug: told of an input that could not be taken in (the World stays as it was); None: the error propagates.
     """
 
     def __init__(
-        self, world: World, clock: Clock, perform: Callable[[Effect], None], after: Callable[[World, bool], None]
+        self,
+        world: World,
+        clock: Clock,
+        perform: Callable[[Effect], None],
+        after: Callable[[World, bool], None],
+        on_bug: Callable[[Happening, Exception], None] | None = None,
     ) -> None:
         self.world = world
         self._clock = clock
         self._perform = perform
         self._after = after
+        self._on_bug = on_bug
         self._inputs: asyncio.Queue[Happening] = asyncio.Queue(MAX_INPUTS)
         self.dropped = 0
 
@@ -151,8 +164,14 @@ class Loop:
 
     def take(self, happening: Happening) -> None:
         """Reconcile with one input, now."""
-        before = self.world
-        self.world, effects = reconcile(before, happening, self._clock.monotonic_s(), self._clock.unix_s())
+        try:
+            world, effects = reconcile(self.world, happening, self._clock.monotonic_s(), self._clock.unix_s())
+        except Exception as error:
+            if self._on_bug is None:
+                raise
+            self._on_bug(happening, error)
+            return
+        self.world = world
         for effect in effects:
             self._perform(effect)
-        self._after(self.world, bool(effects))
+        self._after(world, bool(effects))

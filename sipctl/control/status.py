@@ -59,7 +59,11 @@ def detail(world: World, now_s: float) -> dict[str, Any]:
         ],
         "counters": counters,
         "routers": [
-            {**_router(router), "refused": router.refused or None, "loop_gap_s": router.observe.loop_gap_s if router.observe else None}
+            {
+                **_router(router),
+                "refused": router.refused or None,
+                "loop_gap_s": router.observe.loop_gap_s if router.observe is not None else None,
+            }
             for router in world.routers.values()
         ],
         "operations": [{"id": one.id, "text": one.text, "term": one.term, "seq": one.seq} for one in world.pending],
