@@ -11,8 +11,8 @@ Invariants. Every relay is in `invites` or `others` under its key until it is bu
 from __future__ import annotations
 
 from binascii import hexlify
+from hmac import compare_digest
 from typing import Final
-from zlib import crc32
 
 from sipctl.call import wire
 from sipctl.call.adopt import adopt
@@ -85,8 +85,8 @@ class Core:
         "stateless",
         "strangers",
         "unix_minus_mono_s",
-        "wanted_names",
         "via_start",
+        "wanted_names",
         "wheel",
     )  # fmt: skip
 
@@ -171,7 +171,7 @@ class Core:
             self.alarm("listen-not-open", f"sockets of listen {', '.join(names)} open with the next restart")
         self._parties.clear()
         self._strangers.clear()
-        self.dialogs.on_swap()
+        self.dialogs.hops.on_swap()
         keys = tuple(Key(key.id, key.secret) for key in snapshot.state.keys)
         if keys and (before is None or before.state.keys != snapshot.state.keys or before.state.signing_key != snapshot.state.signing_key):
             self._set_ring(KeyRing(keys, snapshot.state.signing_key))
@@ -354,7 +354,7 @@ class Core:
         """Whether an ACK without Route belongs to a dialog of ours."""
         if self.ledger.find(message.value(CALL_ID), message.from_tag(), message.to_tag()) is not None:
             return True
-        return self.dialogs.has_token(message)
+        return self.dialogs.hops.has_own_token(message.uri, message)
 
     def _cancel(self, message: Message, up: wire.Upstream, socket: int, party: Party) -> None:
         relay = self.invites.get(up.key)
@@ -552,18 +552,22 @@ class Core:
     def policy_of(self, relay: Relay) -> Policy:
         return self.setups if isinstance(relay, SetUp) else self.dialogs
 
-    def branch(self, key: bytes, method: bytes, target: bytes, address: tuple[str, int], socket: int = -1) -> bytes:
-        """Our Via branch: the same request to the same target always leaves as the same transaction (CALLS 1.8)."""
-        if socket < 0:
-            relay = self.invites.get(key) if method == b"INVITE" else self.others.get(key)
-            socket = 0 if relay is None else self.listen_socket(relay.socket)
-        letters = _TWO_LETTERS[socket if socket < FLOW_BASE else self.listen_socket(socket)]
-        code = b"%08x" % crc32(target)
-        return self._branch_prefix + letters + code + self.ring.mac(self.branch_text(key, method, letters, code, address))
+    def branch(self, key: bytes, method: bytes, code: bytes, address: tuple[str, int], socket: int) -> bytes:
+        """Our Via branch: the same request to the same target always leaves as the same transaction (CALLS 1.8).
 
-    def branch_text(self, key: bytes, method: bytes, letters: bytes, code: bytes, address: tuple[str, int]) -> bytes:
-        """What the MAC in a branch covers: the hop before us, where its responses go, and the target."""
-        return b"%b|%b|%b|%b|%b|%d" % (key, method, letters, code, address[0].encode(), address[1])
+        Args:
+            key: the upstream transaction's; code: eight octets for the target; address, socket: where its responses go.
+        """
+        letters = _TWO_LETTERS[socket if socket < FLOW_BASE else self.listen_socket(socket)]
+        text = b"%b|%b|%b%b|%b|%d" % (key, method, letters, code, address[0].encode(), address[1])
+        return b"%b%b%b%b" % (self._branch_prefix, letters, code, self.ring.mac(text))
+
+    def is_our_branch(self, branch: bytes, key: bytes, method: bytes, address: tuple[str, int]) -> bool:
+        """Whether we made that branch for that upstream transaction and response address."""
+        key_id = (branch[9] - 97) << 4 | (branch[10] - 97)
+        text = b"%b|%b|%b|%b|%d" % (key, method, branch[11:21], address[0].encode(), address[1])
+        mac = self.ring.mac_with(key_id, text)
+        return mac is not None and compare_digest(mac, branch[21:])
 
     def own_tag(self, key: bytes) -> bytes:
         """The To tag of answers we make ourselves: the same for the same request, so that we know their ACK."""

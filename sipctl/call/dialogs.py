@@ -9,17 +9,16 @@ has a say here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from sipctl.call import wire
 from sipctl.call.admit import max_forwards
 from sipctl.call.forward import GONE_S
+from sipctl.call.hops import Hop, Hops, Parties
 from sipctl.call.relay import Attempt, Errand, InDialog, Relay
-from sipctl.errors import SipSyntaxError
-from sipctl.routing.snapshot import Operating
 from sipctl.sip import transactions as t
 from sipctl.sip.grammar import split_list
-from sipctl.sip.message import CALL_ID, CONTACT, CSEQ, MAX_FORWARDS, ROUTE, VIA, Message, code_of, parse
+from sipctl.sip.message import CONTACT, CSEQ, MAX_FORWARDS, ROUTE, VIA, Message, code_of, parse
 from sipctl.sip.timers import TIMER_C_S, TIMER_F_S
 
 if TYPE_CHECKING:
@@ -28,54 +27,28 @@ if TYPE_CHECKING:
 SIBLING_AFTER_S: Final = 1.0  # a silent SBC whose pair shares dialogs is left for its sibling after so long
 NAME_WAIT_S: Final = 2.0  # how long a request waits for the address of a name (CALLS 1.9)
 MAX_WAITING: Final = 256  # requests that wait for names
-MAX_HOPS_CACHED: Final = 65_536
-UNREACHABLE_MISSES: Final = 3
+_LATE: Final = b"00000000"  # stands for the target in branches of the ACK and BYE that end a late leg
 _KEEPS_CALL: Final = frozenset((401, 407))  # a BYE answered so was not the end yet
-
-
-class Hop(NamedTuple):
-    """Where a request goes next."""
-
-    socket: int
-    host: str
-    port: int
-
-
-class Parties(NamedTuple):
-    """The two ends of a dialog, by numeric id, and which of them sent this request."""
-
-    trunk_id: int
-    tenant_id: int
-    sbc_id: int
-    from_caller: bool
-    record: int  # index of the answered record, -1 without
 
 
 class Dialogs:
     """Policy of in-dialog requests."""
 
-    __slots__ = ("_allowed", "_core", "_hops", "_waiting")
+    __slots__ = ("_core", "_waiting", "hops")
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._allowed: dict[tuple[bool, int, str], bool] = {}
-        self._hops: dict[tuple[object, ...], Hop | None] = {}
+        self.hops = Hops(core)
         self._waiting: list[tuple[float, str, Message, wire.Upstream, int]] = []
-
-    def on_swap(self) -> None:
-        """Another snapshot: addresses may have changed hands."""
-        self._allowed.clear()
-        self._hops.clear()
 
     # -- a request with a To tag -----------------------------------------------------------------------------------------------
 
     def request(self, message: Message, up: wire.Upstream, socket: int, *, waited: bool = False) -> None:
         """Relay one in-dialog request, ACK included, or answer it."""
         core = self._core
-        routes = self._routes(message)
-        parties, own = self._parties(message, routes)
-        side_id = 0 if parties is None else parties.trunk_id if parties.from_caller else parties.tenant_id
-        if parties is None or not self.allows(parties.from_caller, side_id, up.host):
+        routes = self.hops.routes(message)
+        parties, own = self.hops.parties(message, routes, up.host)
+        if parties is None:
             core.count("in_dialog_unknown")
             self._answer(message, up, socket, 481)
             return
@@ -84,37 +57,37 @@ class Dialogs:
             self._answer(message, up, socket, 483)
             return
         uri, left = message.uri, routes[own:]
-        if own == 0 and b"@" in uri and self._is_own_token(uri, message):  # a strict router before us, RFC 3261 §16.4
+        if own == 0 and b"@" in uri and self.hops.has_own_token(uri, message):  # a strict router before us, RFC 3261 §16.4
             if left:
                 uri = _bare(left.pop())
         target = left[0] if left else uri
         if left and b";lr" not in left[0].lower():  # a strict router behind us, §16.6 step 6
             left = [*left[1:], b"<" + uri + b">"]
             uri = _bare(target)
-        hop = self._next_hop(parties, target, routes[own - 1] if own else b"", socket)
+        hop = self.hops.next_hop(parties, target, routes[own - 1] if own else b"", socket)
         if isinstance(hop, str):
             if not waited and len(self._waiting) < MAX_WAITING:
                 self._waiting.append((core.now_s + NAME_WAIT_S, hop, message, up, socket))
                 core.note(("name", hop))
                 core.count("waited_for_names")
                 return
-            hop = self._symmetric(parties, socket)
+            hop = self.hops.symmetric(parties, socket)
         if hop is None:
             core.count("in_dialog_no_way")
             self._answer(message, up, socket, 480)
             return
         rest = _rest(message, up, left, hops - 1)
         if message.method == b"ACK":
-            self._send_ack(message, up, hop, uri, rest)
+            self._send_ack(up, socket, hop, uri, rest)
         else:
             self._relay(message, up, socket, hop, uri, rest, parties)
 
-    def _send_ack(self, message: Message, up: wire.Upstream, hop: Hop, uri: bytes, rest: bytes) -> None:
+    def _send_ack(self, up: wire.Upstream, socket: int, hop: Hop, uri: bytes, rest: bytes) -> None:
         """The ACK of a 2xx has no answer, so it needs no state: the same ACK leaves as the same ACK."""
         core = self._core
-        branch = core.branch(up.key, b"ACK", _hop_key(hop), (up.host, up.port))
-        via = core.via_start[hop.socket] + branch
-        core.send(hop.socket, b"ACK " + uri + b" SIP/2.0\r\n" + via + b"\r\n" + rest, (hop.host, hop.port))
+        branch = core.branch(up.key, b"ACK", hop.code, (up.host, up.port), socket)
+        data = b"".join((b"ACK ", uri, b" SIP/2.0\r\n", core.via_start[hop.socket], branch, b"\r\n", rest))
+        core.out.append((hop.socket, data, (hop.host, hop.port)))
 
     def _relay(
         self, message: Message, up: wire.Upstream, socket: int, hop: Hop, uri: bytes, rest: bytes, parties: Parties
@@ -127,9 +100,9 @@ class Dialogs:
         relay.via = up.line
         relay.rest = rest
         relay.call, relay.from_caller, relay.sbc_id = parties.record, parties.from_caller, parties.sbc_id
-        sibling = None if not parties.from_caller else self._sibling(parties, hop)
-        if sibling is not None and self._is_unreachable(parties.sbc_id):
-            hop, sibling = Hop(*sibling), (hop.socket, hop.host, hop.port)
+        sibling = self.hops.sibling(parties, hop) if parties.from_caller else None
+        if sibling is not None and self.hops.is_unreachable(parties.sbc_id):
+            hop, sibling = sibling, hop
         relay.sibling = sibling
         if invite or sibling is not None:
             relay.message = message
@@ -138,14 +111,14 @@ class Dialogs:
             relay.to_tag = message.to_tag()
         else:
             core.others[key] = relay
-        self._launch(relay, hop, uri, message.uri)
+        self._launch(relay, hop, uri)
         if invite and relay.state == t.IS_PROCEEDING:
             core.forwarder.respond(relay, 100, wire.reply(message, relay.via, 100))
         core.forwarder.rearm(relay)
 
-    def _launch(self, relay: InDialog, hop: Hop, uri: bytes, _: bytes) -> None:
+    def _launch(self, relay: InDialog, hop: Hop, uri: bytes) -> None:
         core = self._core
-        branch = core.branch(relay.key, relay.method, _hop_key(hop), relay.address)
+        branch = core.branch(relay.key, relay.method, hop.code, relay.address, relay.socket)
         attempt = Attempt(branch, hop.socket, (hop.host, hop.port), None)
         attempt.uri = uri
         attempt.via = core.via_start[hop.socket] + branch
@@ -201,11 +174,10 @@ class Dialogs:
         """Nothing came: the sibling, if the pair shares dialogs; else the transaction has timed out."""
         core = self._core
         if isinstance(relay, InDialog) and relay.sibling is not None:
-            hop = Hop(*relay.sibling)
-            relay.sibling = None
+            hop, relay.sibling = relay.sibling, None
             core.count("in_dialog_to_sibling")
             core.forwarder.abandon(relay, attempt)
-            self._launch(relay, hop, attempt.uri, b"")
+            self._launch(relay, hop, attempt.uri)
             return
         self._timed_out(relay, attempt)
 
@@ -288,200 +260,6 @@ class Dialogs:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    # -- whose dialog is it? ---------------------------------------------------------------------------------------------------
-
-    def allows(self, trunk: bool, number: int, host: str) -> bool:
-        """Whether an address belongs to that trunk (or tenant), numeric id, retired ones included."""
-        known = self._allowed.get((trunk, number, host))
-        if known is None:
-            snapshot = self._core.snapshot
-            assert snapshot is not None
-            known = snapshot.trunk_allows(number, host) if trunk else snapshot.tenant_allows(number, host)
-            if len(self._allowed) >= MAX_HOPS_CACHED:
-                self._allowed.clear()
-            self._allowed[trunk, number, host] = known
-        return known
-
-    def _routes(self, message: Message) -> list[bytes]:
-        """Every Route value, in order.
-
-        Raises: SipSyntaxError for a list that cannot be cut.
-        """
-        if ROUTE not in message.at:
-            return []
-        routes: list[bytes] = []
-        for value in message.values(ROUTE):
-            routes += split_list(value)
-        return routes
-
-    def _parties(self, message: Message, routes: list[bytes]) -> tuple[Parties | None, int]:
-        """Who talks, and how many Route values at the top are ours."""
-        core = self._core
-        call_id, from_tag, to_tag = message.value(CALL_ID), message.from_tag(), message.to_tag()
-        token_text = _token_in(routes[0]) if routes else _token_in(message.uri)
-        token = core.ring.verify(token_text, call_id, from_tag, to_tag) if token_text else None
-        found = core.ledger.find(call_id, from_tag, to_tag)
-        record = -1 if found is None else found[0]
-        own = 0
-        while own < len(routes) and own < 2 and (core.is_own(routes[own]) or (token is not None and _token_in(routes[own]) == token_text)):
-            own += 1
-        if token is not None:
-            return Parties(token.trunk_id, token.tenant_id, token.sbc_id, token.from_caller, record), own
-        if found is None:
-            return None, own
-        kept = core.records.answered(record)
-        if kept is None:
-            return None, own
-        return Parties(kept.trunk_id, kept.tenant_id, kept.sbc_id, found[1], record), own
-
-    def has_token(self, message: Message) -> bool:
-        """Whether a request brings a valid token of ours back, as Route or (strict routing) as Request-URI."""
-        try:
-            routes = self._routes(message)
-        except SipSyntaxError:
-            return False
-        return any(self._is_own_token(value, message) for value in (*routes[:2], message.uri))
-
-    def _is_own_token(self, uri: bytes, message: Message) -> bool:
-        text = _token_in(uri)
-        return bool(text) and self._core.ring.verify(text, message.value(CALL_ID), message.from_tag(), message.to_tag()) is not None
-
-    # -- where does it go? -----------------------------------------------------------------------------------------------------
-
-    def _next_hop(self, parties: Parties, target: bytes, own_route: bytes, socket: int) -> Hop | str | None:
-        """The hop for that target URI; a name that must be resolved first; None if there is no way."""
-        place = _place_of(target)
-        key = (parties[:4], place, own_route[own_route.find(b"@") :], socket if socket < len(self._core.sockets) else -1)
-        hop = self._hops.get(key)
-        if hop is not None:
-            return hop
-        found = self._find_hop(parties, place, own_route, socket)
-        if isinstance(found, Hop):
-            if len(self._hops) >= MAX_HOPS_CACHED:
-                self._hops.clear()
-            if place is not None and parties.from_caller:
-                self._hops[key] = found
-        return found
-
-    def _find_hop(self, parties: Parties, place: tuple[str, int, str] | None, own_route: bytes, socket: int) -> Hop | str | None:
-        core = self._core
-        snapshot = core.snapshot
-        assert snapshot is not None
-        sbc = snapshot.sbc_by_id.get(parties.sbc_id)
-        if place is None or (sbc is not None and snapshot.pairs[snapshot.sbcs[sbc].pair].symmetric):
-            return self._symmetric(parties, socket)
-        host, port, transport = place
-        side_id = parties.tenant_id if parties.from_caller else parties.trunk_id
-        hosts: tuple[str, ...] = (host,)
-        if not _is_address(host):
-            hosts = snapshot.state.names.get(host.lower(), ())
-            if not hosts:
-                return host.lower()
-        for candidate in hosts:
-            if self.allows(not parties.from_caller, side_id, candidate):
-                via = self._socket_towards(parties, candidate, transport, own_route, socket)
-                if via is not None:
-                    return Hop(via, candidate, port)
-        core.count("in_dialog_target_not_ours")
-        return self._symmetric(parties, socket)
-
-    def _symmetric(self, parties: Parties, socket: int) -> Hop | None:
-        """The address the token names: the SBC's, or where the caller's side was heard."""
-        core = self._core
-        snapshot = core.snapshot
-        assert snapshot is not None
-        if parties.from_caller:
-            return self._sbc_hop(parties.sbc_id, parties.tenant_id)
-        record = core.records.answered(parties.record) if parties.record >= 0 else None
-        if record is not None:
-            return Hop(record.socket, record.host, record.port)
-        kept = snapshot.retired_by.get(("trunk", parties.trunk_id))
-        if kept is not None and kept.host:
-            via = core.socket_named(kept.listen)
-            return None if via is None else Hop(via, kept.host, kept.port)
-        trunk = snapshot.trunk_by_id.get(parties.trunk_id)
-        if trunk is None:
-            return None
-        sources = snapshot.trunks[trunk].sources
-        host, _, bits = sources[0].partition("/") if len(sources) == 1 else ("", "", "")
-        if not host or bits not in ("", "32", "128"):
-            return None
-        listens = snapshot.trunks[trunk].listens
-        via = core.socket_of_listen[listens[0]] if listens else core.listen_socket(socket)
-        return None if via < 0 else Hop(via, host, 5060)
-
-    def _sbc_hop(self, sbc_id: int, tenant_id: int) -> Hop | None:
-        core = self._core
-        snapshot = core.snapshot
-        assert snapshot is not None
-        index = snapshot.sbc_by_id.get(sbc_id)
-        if index is None:
-            kept = snapshot.retired_by.get(("sbc", sbc_id))
-            if kept is None or not kept.host:
-                return None
-            via = core.socket_named(kept.listen)
-            return None if via is None else Hop(via, kept.host, kept.port)
-        sbc = snapshot.sbcs[index]
-        tenant = snapshot.tenant_by_id.get(tenant_id)
-        port = sbc.port
-        if tenant is not None:
-            for reach in snapshot.tenants[tenant].reached_by:
-                if index in snapshot.pairs[reach.pair].sbcs and reach.port:
-                    port = reach.port
-                    break
-        via = core.socket_of_listen[sbc.listen]
-        return Hop(via, sbc.host, port) if via >= 0 and sbc.host else None
-
-    def _sibling(self, parties: Parties, hop: Hop) -> tuple[int, str, int] | None:
-        """The other SBC of a pair that shares dialogs, if this request goes to one of them."""
-        snapshot = self._core.snapshot
-        assert snapshot is not None
-        index = snapshot.sbc_by_id.get(parties.sbc_id)
-        if index is None:
-            return None
-        pair = snapshot.pairs[snapshot.sbcs[index].pair]
-        if not pair.shared_dialogs:
-            return None
-        for other in pair.sbcs:
-            if other != index and snapshot.sbcs[other].host != hop.host:
-                return self._sbc_hop(int(snapshot.sbcs[other].id), parties.tenant_id)
-        return None
-
-    def _is_unreachable(self, sbc_id: int) -> bool:
-        """Silent to everything, not merely refusing calls (CALLS 1.9)."""
-        judge = self._core.judge
-        if judge.operating(sbc_id) != Operating.OUT_OF_SERVICE:
-            return False
-        return judge.observation(sbc_id, self._core.now_s).missed_probes >= UNREACHABLE_MISSES
-
-    def _socket_towards(self, parties: Parties, host: str, transport: str, own_route: bytes, socket: int) -> int | None:
-        core = self._core
-        snapshot = core.snapshot
-        assert snapshot is not None
-        preferred = [core.own_socket(own_route)] if own_route else []
-        if parties.from_caller:
-            index = snapshot.sbc_by_id.get(parties.sbc_id)
-            if index is not None:
-                preferred.insert(0, core.socket_of_listen[snapshot.sbcs[index].listen])
-        else:
-            record = core.records.answered(parties.record) if parties.record >= 0 else None
-            if record is not None:
-                preferred.append(record.socket)
-        preferred.append(core.listen_socket(socket))
-        return core.socket_for(transport, host, preferred)
-
-    # -- Route of an INVITE outside a dialog -----------------------------------------------------------------------------------
-
-    def foreign_route(self, message: Message) -> bool:
-        """Whether a new INVITE carries a Route that is not ours (CALLS 1.9: 403)."""
-        try:
-            return any(not self._core.is_own(route) for route in self._routes(message))
-        except SipSyntaxError:
-            return True
-
-    def own_route_lines(self, message: Message) -> list[int]:
-        return [index for index, line in enumerate(message.lines) if code_of(line) == ROUTE]
-
     # -- answers and errands of our own ----------------------------------------------------------------------------------------
 
     def _answer(self, message: Message, up: wire.Upstream, socket: int, status: int) -> None:
@@ -501,10 +279,10 @@ class Dialogs:
         if CONTACT in response.at:
             uri = _bare(split_list(response.value(CONTACT))[0])
         number = int(invite.value(CSEQ).split()[0])
-        branch = core.branch(attempt.branch, b"ACK", b"late", attempt.address)
-        via = wire.via_line(core.sockets[attempt.socket], branch)
+        branch = core.branch(attempt.branch, b"ACK", _LATE, attempt.address, attempt.socket)
+        via = core.via_start[attempt.socket] + branch
         core.send(attempt.socket, wire.dialog_request(b"ACK", uri, via, routes, invite, response, number), attempt.address)
-        branch = core.branch(attempt.branch, b"BYE", b"late", attempt.address)
+        branch = core.branch(attempt.branch, b"BYE", _LATE, attempt.address, attempt.socket)
         if branch in core.branches:
             return
         key = b"BYE late " + attempt.branch
@@ -514,48 +292,16 @@ class Dialogs:
         errand.state = t.NS_ENDED
         core.others[key] = errand
         bye = Attempt(branch, attempt.socket, attempt.address, None)
-        bye.uri, bye.via = uri, wire.via_line(core.sockets[attempt.socket], branch)
+        bye.uri, bye.via = uri, core.via_start[attempt.socket] + branch
         data = wire.dialog_request(b"BYE", uri, bye.via, routes, invite, response, number + 1, wire.reason_line(31))
         core.forwarder.launch(errand, bye, data, core.now_s + TIMER_F_S)
         core.forwarder.rearm(errand)
-
-
-def _token_in(value: bytes) -> bytes:
-    """The userinfo of a URI, if it is as long as a token."""
-    start = value.find(b"sip:")
-    end = value.find(b"@", start)
-    return value[start + 4 : end] if start >= 0 and end - start - 4 == 62 else b""
 
 
 def _bare(value: bytes) -> bytes:
     """The URI in a name-addr."""
     start = value.find(b"<")
     return value[start + 1 : value.find(b">", start)] if start >= 0 else value.partition(b";")[0].strip()
-
-
-def _place_of(target: bytes) -> tuple[str, int, str] | None:
-    """Host, port and transport of a sip: URI (bare or in angle brackets); None if it is none."""
-    uri = target[target.find(b"<") + 1 : target.find(b">")] if b"<" in target else target
-    if uri[:4].lower() != b"sip:":
-        return None
-    rest = uri[4:].partition(b"?")[0]
-    rest = rest[rest.rfind(b"@") + 1 :]
-    where, _, params = rest.partition(b";")
-    host, colon, port = where.rpartition(b":")
-    if not colon or where.endswith(b"]"):
-        host, port = where, b"5060"
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        return None
-    transport = "tcp" if b"transport=tcp" in params.lower() else "udp"
-    return host.decode("latin-1").strip("[]"), int(port), transport
-
-
-def _is_address(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit()
-
-
-def _hop_key(hop: Hop) -> bytes:
-    return b"%b:%d" % (hop.host.encode(), hop.port)
 
 
 def _rest(message: Message, up: wire.Upstream, routes: list[bytes], hops: int) -> bytes:

@@ -141,6 +141,10 @@ class Ledger:
         index = self.calls.get(call_key(call_id, to_tag, from_tag))
         return None if index is None else (index, False)
 
+    def number_of(self, call_id: bytes, caller_tag: bytes, callee_tag: bytes) -> int:
+        """Index of a dialog's record, -1 without."""
+        return self.calls.get(call_key(call_id, caller_tag, callee_tag), -1)
+
     def refresh(self, index: int, message: Message) -> None:
         """A 2xx to a re-INVITE or UPDATE: the session goes on (RFC 4028)."""
         expires_s = self._session_end(message)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sipctl.call.admit import Asked
+    from sipctl.call.hops import Hop
     from sipctl.routing.join import RoutingSnapshot
     from sipctl.routing.resolve import Route
     from sipctl.routing.select import Target
@@ -182,7 +183,7 @@ class InDialog(Relay):
     call: int  # index of the answered call's record, -1 without
     from_caller: bool
     sbc_id: int
-    sibling: tuple[int, str, int] | None  # (socket, host, port) that takes over if the SBC is unreachable
+    sibling: Hop | None  # takes over if the SBC is unreachable
     waiting_name: str  # FQDN it waits for, "" otherwise
 
     def __init__(self, key: bytes, method: bytes, socket: int, address: tuple[str, int]) -> None:

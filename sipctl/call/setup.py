@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 from sipctl.call import wire
 from sipctl.call.admit import (
@@ -25,6 +26,7 @@ from sipctl.call.admit import (
     request_uri,
     untrusted_lines,
 )  # fmt: skip
+from sipctl.call.hops import route_lines
 from sipctl.call.records import Base
 from sipctl.call.relay import (
     ABANDONED,
@@ -125,7 +127,7 @@ class SetUps:
         if not party.trunks:
             return Refusal(403, 21, "this source is no trunk")
         refusal = check_request(message, max_forwards(message))
-        if refusal is None and ROUTE in message.at and self._core.dialogs.foreign_route(message):
+        if refusal is None and ROUTE in message.at and self._core.dialogs.hops.has_foreign_route(message):
             refusal = Refusal(403, 21, "a Route that is not ours")
         return refusal
 
@@ -176,7 +178,7 @@ class SetUps:
             lines[at[MAX_FORWARDS]] = b"Max-Forwards: %d" % hops
         drop = untrusted_lines(message, snapshot.trunks[trunk])
         if ROUTE in at:
-            drop += self._core.dialogs.own_route_lines(message)
+            drop += route_lines(message)
         for index in sorted(set(drop), reverse=True):
             del lines[index]
         if MAX_FORWARDS not in at:
@@ -283,7 +285,7 @@ class SetUps:
         tenant_id = int(snapshot.tenants[target.tenant].id)
         called = relay.route.called[target.side]
         socket = core.socket_of_listen[target.listen]
-        branch = core.branch(relay.key, b"INVITE", target.key, relay.address)
+        branch = core.branch(relay.key, b"INVITE", target_code(target), relay.address, relay.socket)
         attempt = Attempt(branch, socket, (target.host, target.port), target)
         attempt.sbc_id, attempt.tenant_id = int(sbc.id), tenant_id
         attempt.uri = request_uri(relay.asked, called, target.uri_host, target.uri_params, target.called_prefix, target.transport)
@@ -631,6 +633,11 @@ class SetUps:
 
 
 _NOBODY: Final = Asked("", None, "", b"", "", b"", b"", False)
+
+
+def target_code(target: Target) -> bytes:
+    """The target's part of our branch."""
+    return b"%08x" % crc32(target.key)
 
 
 def _is_bad(operating: int, suspect: bool) -> bool:

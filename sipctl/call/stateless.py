@@ -7,11 +7,11 @@ INVITE would have had: the one that knows it acts, the others ignore it. Both de
 
 from __future__ import annotations
 
-from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from sipctl.call import wire
 from sipctl.call.admit import Refusal, choose_trunk, read_asked, request_uri
+from sipctl.call.setup import target_code
 from sipctl.routing.resolve import NoRoute, resolve
 from sipctl.sip.message import TO, Message
 
@@ -42,9 +42,7 @@ class Stateless:
         if method == b"CANCEL":
             core.count("responses_unmatched")
             return
-        signed = core.branch_text(key, method, branch[11:13], branch[13:21], (host, port))
-        mac = core.ring.mac_with(_key_id(branch), signed)
-        if mac is None or not compare_digest(mac, branch[21:]):
+        if not core.is_our_branch(branch, key, method, (host, port)):
             core.count("responses_forged")
             return
         socket = _number(branch[11:13])
@@ -79,18 +77,13 @@ class Stateless:
                 continue
             called = route.called[target.side]
             uri = request_uri(asked, called, target.uri_host, target.uri_params, target.called_prefix, target.transport)
-            via = wire.via_line(core.sockets[out], core.branch(up.key, b"INVITE", target.key, (up.host, up.port), socket))
+            via = wire.via_line(core.sockets[out], core.branch(up.key, b"INVITE", target_code(target), (up.host, up.port), socket))
             if message.method == b"CANCEL":
                 data = wire.cancel(uri, via, message)
             else:
                 data = wire.ack(uri, via, message, message.lines[message.at[TO]])
             core.send(out, data, (target.host, target.port))
         core.count("cancels_stateless")
-
-
-def _key_id(branch: bytes) -> int:
-    """The key id stands as two letters a..p behind the slot."""
-    return (branch[9] - 97) << 4 | (branch[10] - 97)
 
 
 def _number(letters: bytes) -> int:
