@@ -251,7 +251,7 @@ def _secrets(root: Path) -> Iterator[Found]:
 
 
 def _binds(folder: Path) -> Iterator[tuple[str, str, int]]:
-    """(transport, host, port) of every `listen` in the plan, as far as it can be read; its faults are `sipctl check`'s to tell."""
+    """(transport, host, port) of every `listen` in the plan, as far as it reads; its faults are for `sipctl check` to tell."""
     try:
         files = read_folder(folder)
     except FolderError:
