@@ -10,6 +10,7 @@ from sipctl.model.scalars import (
     AdvanceOn,
     Advertises,
     Age,
+    Also,
     Binds,
     CalledFrom,
     Calls,
@@ -136,7 +137,9 @@ class PairModel(Plain):
     shared_dialogs: Flag = Field(default=False, description="the pair shares call state")
     in_dialog: InDialog = Field(default="remote-target", description="where in-dialog requests go; symmetric: the known address")
     redundancy: Redundancy = Field(default="pair", description="virtual-ip: one address, backed by two boxes")
-    probe: Annotated[ProbeModel | None, BeforeValidator(_read_probe)] = Field(default_factory=ProbeModel, description="or off")
+    probe: Annotated[ProbeModel | None, BeforeValidator(_read_probe), Also({"enum": ["off", False]})] = Field(
+        default_factory=ProbeModel, description="or off"
+    )
     no_reply: Short = Field(default=1.0, description="nothing at all for so long: the next SBC")
     no_progress: Wait = Field(default=6.0, description="only 100 for so long: the next SBC")
     advance_on: AdvanceOn = Field(
@@ -163,9 +166,11 @@ class ReachModel(Plain):
 class TenantModel(Plain):
     """One contact-centre system that takes calls."""
 
-    reached_by: Annotated[tuple[Annotated[ReachModel, BeforeValidator(_read_reach)], ...], BeforeValidator(one_or_many)] = Field(
-        description="pairs in order: own site first, then fallback sites, then as listed", min_length=1
-    )
+    reached_by: Annotated[
+        tuple[Annotated[ReachModel, BeforeValidator(_read_reach), Also({"type": "string"})], ...],
+        BeforeValidator(one_or_many),
+        Also(),
+    ] = Field(description="pairs in order: own site first, then fallback sites, then as listed", min_length=1)
     max_calls: Calls | None = Field(default=None, description="calls at once")
 
 

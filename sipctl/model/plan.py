@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from sipctl.model.edge import Plain
 from sipctl.model.scalars import (
     Across,
+    Also,
     ByHand,
     Calls,
     Cause,
@@ -24,7 +25,7 @@ from sipctl.model.scalars import (
     one_or_many,
 )
 
-Texts = Annotated[tuple[Label, ...], BeforeValidator(one_or_many)]
+Texts = Annotated[tuple[Label, ...], BeforeValidator(one_or_many), Also()]
 
 
 class GroupModel(Plain):
@@ -39,7 +40,7 @@ class GroupModel(Plain):
     hold_off: Wait = Field(default=5.0, description="the primary must be out of service for so long first")
     failback: ByHand = Field(default="manual", description="who moves it back")
     hold_down: Wait = Field(default=300.0, description="the primary must be well for so long before an automatic failback")
-    ramp: Annotated[tuple[Share, ...], BeforeValidator(one_or_many)] = Field(
+    ramp: Annotated[tuple[Share, ...], BeforeValidator(one_or_many), Also()] = Field(
         default=(10, 50, 100), description="the primary's share on the way back", min_length=1, max_length=20
     )
     ramp_step: Wait = Field(default=120.0, description="how long each share lasts")

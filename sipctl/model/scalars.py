@@ -13,8 +13,9 @@ from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, GetJsonSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 MAX_COUNT: Final = 1_000_000_000
 NAME_PATTERN: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}"
@@ -69,6 +70,19 @@ class SbcUri:
     port: int | None
     transport: str
     is_literal: bool  # an address, not a name
+
+
+class Also:
+    """For the schema alone: another form a value may be written in, besides what it is read into."""
+
+    __slots__ = ("_form",)
+
+    def __init__(self, form: dict[str, Any] | None = None) -> None:
+        self._form = form  # None: one item where a list may stand
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        whole = handler(core)
+        return {"anyOf": [self._form if self._form is not None else whole["items"], whole]}
 
 
 def fault(code: str, message: str, hint: str = "") -> PydanticCustomError:
