@@ -12,7 +12,8 @@ import typer
 
 from sipctl.cli.client import EXIT_OK, EXIT_UNHEALTHY, EXIT_USAGE, Client, stop
 from sipctl.cli.options import Output, OutputOption, StateOption, state_dir
-from sipctl.cli.output import print_json, print_table, say
+from sipctl.cli.output import print_json, say
+from sipctl.cli.route_command import print_answer
 from sipctl.dialplan.check import GROUP_STATES, SBC_STATES, TENANT_STATES
 from sipctl.dialplan.compile import Compiled, compile_plan
 from sipctl.dialplan.plan_tests import Given, settled
@@ -149,20 +150,6 @@ def route(
     else:
         print_answer(body)
     raise typer.Exit(EXIT_UNHEALTHY if body.get("refused") is not None else EXIT_OK)
-
-
-def print_answer(body: Mapping[str, Any]) -> None:
-    """A route's body for people, whether a folder or the API gave it; the first line says what was asked."""
-    say(str(body["asked"]))
-    say(str(body["reason"]))
-    if body["refused"] is not None:
-        say(f"refused: {body['refused']}, Q.850 cause {body['q850_cause']}")
-        return
-    rows = [
-        (place, target["sbc"], target["tenant"], target["side"], target["operating"], target["uri"], target["to"])
-        for place, target in enumerate(body["targets"], start=1)
-    ]
-    print_table("targets in order", ("#", "SBC", "TENANT", "SIDE", "STATE", "INVITE", "TO"), rows)
 
 
 def _ask_folder(config: Path, number: str, trunk: str | None, caller: str | None, given: Sequence[str]) -> dict[str, Any]:
