@@ -7,6 +7,7 @@ are kept per party and host part until the next snapshot: most requests of a car
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
@@ -23,6 +24,10 @@ MAX_CACHED: Final = 65_536  # hops, and addresses judged; beyond it the cache st
 UNREACHABLE_MISSES: Final = 3  # probes lost in a row that make an SBC unreachable, not merely unwilling
 MAX_OWN_ROUTES: Final = 2  # we record-route once or twice (RFC 5658)
 _TOKEN_END: Final = 5 + TOKEN_CHARS  # in b"<sip:TOKEN@"
+
+
+# Two or more routes without anything that could hide a comma, all separated in the same way.
+_USUAL_ROUTES: Final = re.compile(rb"<[^<>,\s\"]+>(?:(?:,<[^<>,\s\"]+>)+|(?:, <[^<>,\s\"]+>)+)\Z")
 
 
 class Hop(NamedTuple):
@@ -84,6 +89,8 @@ class Hops:
         for value in message.values(ROUTE):
             if b"," not in value:
                 routes.append(value)
+            elif _USUAL_ROUTES.match(value) is not None:
+                routes += value.split(b",") if b", " not in value else value.split(b", ")
             else:
                 routes += split_list(value)
         return routes

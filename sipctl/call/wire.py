@@ -6,6 +6,7 @@ re-encoded. Values of ours hold no CR, LF or NUL: they are made of tokens, addre
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -53,20 +54,22 @@ def read_upstream(message: Message, source_host: str, source_port: int) -> Upstr
     Cost: 2 µs for a Via written the usual way.
     """
     line = message.lines[message.at[VIA]]
-    if line.startswith(b"Via: SIP/2.0/") and b"," not in line and b'"' not in line and b"\r" not in line:
-        protocol, _, rest = line[13:].partition(b" ")
-        sent_by, semicolon, params = rest.partition(b";")
-        if semicolon and params.startswith(b"branch=" + COOKIE) and b" " not in rest and protocol in _TRANSPORTS:
-            branch, _, others = params[7:].partition(b";")
-            host, colon, port = sent_by.rpartition(b":")
-            if not colon or port[-1:] == b"]":
-                host, port = sent_by, b"5060"
-            if not others and len(branch) > len(COOKIE) and port.isdigit() and host.decode("latin-1") == source_host:
-                return Upstream(branch + b"|" + sent_by, line, source_host, int(port) & 0xFFFF)
+    usual = _USUAL_VIA.match(line)
+    if usual is not None:
+        host, port = usual.group(2), usual.group(3)
+        if host.decode() == source_host:
+            sent_by = host if port is None else host + b":" + port
+            if usual.group(5) is None:
+                return Upstream(usual.group(4) + b"|" + sent_by, line, source_host, 5060 if port is None else int(port))
+            filled = b"%b;received=%b;rport=%d" % (line[:-6], host, source_port)
+            return Upstream(usual.group(4) + b"|" + sent_by, filled, source_host, source_port)
     return _read_any_via(message, line, source_host, source_port)
 
 
-_TRANSPORTS: Final = frozenset((b"UDP", b"TCP"))
+# A Via of one hop with an IPv4 address, a branch of RFC 3261 and at most an rport to fill in behind it.
+_USUAL_VIA: Final = re.compile(
+    rb"Via: SIP/2\.0/(UDP|TCP) ([0-9.]{7,15})(?::([0-9]{1,5}))?;branch=(z9hG4bK[^\s;,\"=]+)(;rport)?\Z"
+)
 
 
 def _read_any_via(message: Message, line: bytes, source_host: str, source_port: int) -> Upstream:

@@ -12,6 +12,7 @@ entry of `lines` with the fold in it, so they leave as they came; reading a valu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -68,6 +69,15 @@ MAX_HEAD_BYTES: Final = 16384
 MAX_LINES: Final = 256
 _TOKEN_OCTETS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~"
 _TOKEN: Final = frozenset(_TOKEN_OCTETS)
+
+
+# The light pass: how nearly every stack writes the top of a response, and a head without folds, bare CR, bare LF or NUL.
+_USUAL_TOP: Final = re.compile(
+    rb"SIP/2\.0 ([1-6][0-9][0-9]) [^\r\n]*\r\n(Via: SIP/2\.0/[A-Z]+ [^\r\n,; ]+;branch=([^;,\r\n ]+)[^,\r\n]*\r\n)"
+)
+_PLAIN_HEAD: Final = re.compile(rb"(?:[^\r\n\0 \t][^\r\n\0]*\r\n)+\r\n")
+_USUAL_CSEQ: Final = re.compile(rb"\r\nCSeq: [0-9]{1,9} ([A-Z]+)\r\n")
+_USUAL_LENGTH: Final = re.compile(rb"\r\nContent-Length: ([0-9]{1,5})\r\n")
 
 
 class Message:
@@ -207,29 +217,17 @@ def light_response(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
         lacks From, To or Call-ID, or has one twice, is left to its receiver to refuse.
     Cost: 3 µs, a quarter of `parse`.
     """
-    start = data.find(b"\r\n")
-    if start < 12 or data[start + 2 : start + 7] != b"Via: " or data[11:12] != b" ":
+    top = _USUAL_TOP.match(data)
+    head = _PLAIN_HEAD.match(data)
+    if top is None or head is None:
         return None
-    end = data.find(b"\r\n\r\n", start)
-    stop = data.find(b"\r\n", start + 7)
-    head = data[: end + 2]
-    line = data[start + 7 : stop]
-    _, marker, branch = line.partition(b";branch=")
-    cseq = head.find(b"\r\nCSeq: ", stop)
-    length = head.find(b"\r\nContent-Length: ", stop)
-    if end < 0 or end > MAX_HEAD_BYTES or not marker or b"," in line or cseq < 0 or length < 0:
+    end = head.end()
+    cseq = _USUAL_CSEQ.search(data, top.end(2) - 2, end)
+    size = _USUAL_LENGTH.search(data, top.end(2) - 2, end)
+    if cseq is None or size is None or int(size.group(1)) != len(data) - end or end > MAX_HEAD_BYTES:
         return None
-    number, _, method = head[cseq + 8 : head.find(b"\r\n", cseq + 8)].partition(b" ")
-    size = head[length + 18 : head.find(b"\r\n", length + 18)]
-    status = data[8:11]
-    if not (status.isdigit() and number.isdigit() and method.isalpha() and size.isdigit()) or status < b"100" or status > b"699":
-        return None
-    breaks = head.count(b"\r\n")
-    if len(number) > 9 or len(size) > 5 or int(size) != len(data) - end - 4 or len(head.splitlines()) != breaks or breaks > MAX_LINES:
-        return None
-    if b"\0" in head or b"\r\n " in head or b"\r\n\t" in head:
-        return None
-    return int(status), branch.partition(b";")[0], method, start + 2, stop + 2
+    start, stop = top.span(2)
+    return int(top.group(1)), top.group(3), cseq.group(1), start, stop
 
 
 def code_of(line: bytes) -> int:
