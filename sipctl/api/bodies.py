@@ -139,9 +139,9 @@ def instant_of(text: str) -> float:
 
 
 def query_number(request: web.Request, name: str) -> str | None:
-    """A number from the query. A plus that was not escaped arrives as a space, so a leading space is one (FORMATS §3)."""
+    """A number from the query. A plus that was not escaped arrives as a space, so a space in front is one (FORMATS §3)."""
     text = query_text(request, name)
-    return None if text is None else text.replace(" ", "+")
+    return f"+{text.lstrip()}" if text is not None and text.startswith(" ") else text
 
 
 def query_text(request: web.Request, name: str) -> str | None:
