@@ -1,4 +1,5 @@
-"""What an INVITE asks for, and whether it may ask: trunk, number, caller, priority, and the checks before routing (CALLS 1.3, 1.4).
+"""What an INVITE asks for, and whether it may ask: trunk, number, caller, priority, and the checks before routing (CALLS 1.3,
+1.4).
 
 Nothing here keeps state but `LoopGuard`; a refusal is a value.
 """
@@ -97,9 +98,8 @@ def read_asked(message: Message, trunk: Trunk) -> Asked | Refusal:
 def check_request(message: Message, hops: int) -> Refusal | None:
     """The checks that need no plan: scheme, Proxy-Require, Max-Forwards (RFC 3261 §16.3)."""
     scheme = message.uri[:5].lower()
-    if not scheme.startswith(b"sip:"):
-        if scheme == b"sips:" or not scheme.startswith(b"tel:"):
-            return Refusal(416, 111, "only sip: and tel: are routed")
+    if not scheme.startswith((b"sip:", b"tel:")):
+        return Refusal(416, 111, "only sip: and tel: are routed")
     if hops <= 0:
         return Refusal(483, 25, "Max-Forwards is 0")
     if PROXY_REQUIRE in message.at:

@@ -1,9 +1,9 @@
 """A successor takes over: set-up records become relays again, answered records become calls again (CALLS 1.8).
 
-What comes back is driven by the same code as before the crash: an attempt that waited for a reply is sent again under its own branch, so
-its target sees a retransmission; an abandoned or cancelled one goes on being swallowed and cancelled; a final response that was
-sent is repeated until its ACK. Deadlines are instants on the host's clock, so time that passed meanwhile counts, but nobody is
-given up for silence while nobody listened.
+What comes back is driven by the same code as before the crash: an attempt that waited for a reply is sent again under its own
+branch, so its target sees a retransmission; an abandoned or cancelled one goes on being swallowed and cancelled; a final
+response that was sent is repeated until its ACK. Deadlines are instants on the host's clock, so time that passed meanwhile
+counts, but nobody is given up for silence while nobody listened.
 """
 
 from __future__ import annotations
@@ -156,6 +156,4 @@ def _resume_attempt(core: Core, relay: SetUp, attempt: Attempt) -> None:
 
 
 def _targets_by_key(snapshot: RoutingSnapshot) -> dict[bytes, Target]:
-    return {
-        target.key: target for tenant in snapshot.targets for side in tenant for reach in side for target in reach
-    }
+    return {target.key: target for tenant in snapshot.targets for side in tenant for reach in side for target in reach}

@@ -1,11 +1,12 @@
 """The call core of one router: bytes and instants in, bytes and notes out; no socket, no clock (DESIGN §4, CALLS part 1).
 
 Who sees what. The driver hands in every whole message with its source and the instant, and drains `out` and `notes` after each
-call. A message's source is judged before it is parsed; then it belongs to exactly one of: a transaction we have (`invites`, `others`,
-`branches`), a call that begins (`setup`), a dialog (`dialogs`), a probe (`probes`), or nothing we know (`stateless`).
+call. A message's source is judged before it is parsed; then it belongs to exactly one of: a transaction we have (`invites`,
+`others`, `branches`), a call that begins (`setup`), a dialog (`dialogs`), a probe (`probes`), or nothing we know (`stateless`).
 
-Invariants. Every relay is in `invites` or `others` under its key until it is buried; every attempt that may still hear something is in
-`branches`; the wheel holds an entry for every relay that has a deadline. `forget` restores them after an exception.
+Invariants. Every relay is in `invites` or `others` under its key until it is buried; every attempt that may still hear
+something is in `branches`; the wheel holds an entry for every relay that has a deadline. `forget` restores them after an
+exception.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ class Core:
     )  # fmt: skip
 
     def __init__(
-        self, *, slot: int, sockets: tuple[Listen, ...], memory: memoryview, entropy: bytes, unix_minus_mono_s: float, judge: Judge,
-        failpoints: frozenset[str] = frozenset(),
+        self, *, slot: int, sockets: tuple[Listen, ...], memory: memoryview, entropy: bytes, unix_minus_mono_s: float,
+        judge: Judge, failpoints: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         """A core for one slot.
 
@@ -173,11 +174,16 @@ class Core:
         self._strangers.clear()
         self.dialogs.hops.on_swap()
         keys = tuple(Key(key.id, key.secret) for key in snapshot.state.keys)
-        if keys and (before is None or before.state.keys != snapshot.state.keys or before.state.signing_key != snapshot.state.signing_key):
+        if keys and (
+            before is None or before.state.keys != snapshot.state.keys or before.state.signing_key != snapshot.state.signing_key
+        ):
             self._set_ring(KeyRing(keys, snapshot.state.signing_key))
         probes = [snapshot.pairs[sbc.pair].probe for sbc in snapshot.sbcs]
         self.judge.swap(
-            [ProbeSpec(int(sbc.id), sbc.name, probe, sbc.host, sbc.port, sbc.transport) for sbc, probe in zip(snapshot.sbcs, probes, strict=True)],
+            [
+                ProbeSpec(int(sbc.id), sbc.name, probe, sbc.host, sbc.port, sbc.transport)
+                for sbc, probe in zip(snapshot.sbcs, probes, strict=True)
+            ],
             now_s,
         )
         if first:
@@ -309,8 +315,7 @@ class Core:
             up = wire.read_upstream(message, host, port)
             if self._failpoints:
                 self._failpoint(message)
-            number, method = message.cseq()
-            if method != message.method:
+            if message.cseq()[1] != message.method:
                 raise SipSyntaxError("the CSeq method is not the request's", offset=0)
             self._dispatch(message, up, socket, party)
         except SipSyntaxError as bad:
@@ -466,7 +471,10 @@ class Core:
     def knows(self, host: str, port: int, socket: int) -> bool:
         """Whether anything from that source is read at all; the driver asks before it accepts a connection."""
         snapshot = self.snapshot
-        return snapshot is not None and snapshot.identify(host, port, self._listen_of.get(socket), self.is_stream(socket)) is not None
+        return (
+            snapshot is not None
+            and snapshot.identify(host, port, self._listen_of.get(socket), self.is_stream(socket)) is not None
+        )
 
     def _note_stranger(self, host: str) -> None:
         self.count("strangers")
@@ -527,8 +535,7 @@ class Core:
 
     def _addresses_us(self, uri: bytes) -> bool:
         where = uri.partition(b":")[2].partition(b"?")[0]
-        user, at, rest = where.rpartition(b"@")
-        where = (rest if at else where).partition(b";")[0].lower()
+        where = where[where.rfind(b"@") + 1 :].partition(b";")[0].lower()
         return where in self._own or where + b":5060" in self._own
 
     # -- tools of the parts ----------------------------------------------------------------------------------------------------
@@ -577,7 +584,10 @@ class Core:
         """Our Record-Route: once, or twice when socket, family or transport changes (RFC 5658)."""
         parts = self._rr.get((inbound, outbound))
         if parts is None:
-            ends = [wire.address_text(self.sockets[number]) + b";lr>" for number in ((outbound,) if inbound == outbound else (outbound, inbound))]
+            ends = [
+                wire.address_text(self.sockets[number]) + b";lr>"
+                for number in ((outbound,) if inbound == outbound else (outbound, inbound))
+            ]
             middle = b"@" + ends[0] + (b"\r\nRecord-Route: <sip:" if len(ends) > 1 else b"")
             parts = self._rr[inbound, outbound] = (middle, b"@" + ends[1] if len(ends) > 1 else b"")
         return b"Record-Route: <sip:" + token + parts[0] + (token + parts[1] if parts[1] else b"")
@@ -646,7 +656,11 @@ class Core:
                 if change.operating == Operating.IN_SERVICE:
                     live.set_suspect(at, False)
                 self.notes.append(
-                    ("log", "sbc-state", {"sbc": self.snapshot.sbcs[at].name, "operating": change.operating, "reason": change.reason})
+                    (
+                        "log",
+                        "sbc-state",
+                        {"sbc": self.snapshot.sbcs[at].name, "operating": change.operating, "reason": change.reason},
+                    )
                 )
         self.notes.append(("observe",))
 
@@ -678,7 +692,9 @@ class Core:
     def _unreachable(self, socket: int, address: tuple[str, int]) -> None:
         """Tell every attempt that waits for a reply from that address."""
         waiting = [
-            (relay, attempt) for relay in {id(relay): relay for relay in self.branches.values()}.values() for attempt in relay.attempts
+            (relay, attempt)
+            for relay in {id(relay): relay for relay in self.branches.values()}.values()
+            for attempt in relay.attempts
             if attempt.address == address and attempt.state == t.IC_CALLING and not attempt.status
         ]  # fmt: skip
         for relay, attempt in waiting:

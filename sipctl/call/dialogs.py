@@ -1,10 +1,10 @@
 """Requests within a dialog: they follow their dialog and nothing else (CALLS 1.9–1.11).
 
-Theory. What a router must know of a dialog travels in it: our Record-Route holds a token that only we can make and that is worth
-something only with its own Call-ID and caller's tag. A valid token, from an address of its trunk or tenant, says who the two parties
-are; the next hop comes from the Route set and the remote target, but only if it is one of theirs, else the address the token names.
-Without a valid token the call's record decides; without that nothing is relayed anywhere. No state of health, plan or operator
-has a say here.
+Theory. What a router must know of a dialog travels in it: our Record-Route holds a token that only we can make and that is
+worth something only with its own Call-ID and caller's tag. A valid token, from an address of its trunk or tenant, says who the
+two parties are; the next hop comes from the Route set and the remote target, but only if it is one of theirs, else the address
+the token names. Without a valid token the call's record decides; without that nothing is relayed anywhere. No state of health,
+plan or operator has a say here.
 """
 
 from __future__ import annotations
@@ -57,9 +57,8 @@ class Dialogs:
             self._answer(message, up, socket, 483)
             return
         uri, left = message.uri, routes[own:]
-        if own == 0 and b"@" in uri and self.hops.has_own_token(uri, message):  # a strict router before us, RFC 3261 §16.4
-            if left:
-                uri = _bare(left.pop())
+        if own == 0 and left and self.hops.has_own_token(uri, message):  # a strict router before us, RFC 3261 §16.4
+            uri = _bare(left.pop())
         target = left[0] if left else uri
         if left and b";lr" not in left[0].lower():  # a strict router behind us, §16.6 step 6
             left = [*left[1:], b"<" + uri + b">"]
@@ -319,5 +318,3 @@ def _rest(message: Message, up: wire.Upstream, routes: list[bytes], hops: int) -
     if MAX_FORWARDS not in at:
         lines.append(b"Max-Forwards: %d" % hops)
     return b"\r\n".join(lines) + b"\r\n\r\n" + message.body
-
-

@@ -1,7 +1,7 @@
 """Client and server transactions of relays: sending, retransmitting, cancelling, acknowledging, ending.
 
-The mechanics that set-ups and in-dialog requests share. What to do with a final response, a silence or a failed send is policy and
-is asked of `Policy`: set-ups search on, in-dialog requests follow their dialog.
+The mechanics that set-ups and in-dialog requests share. What to do with a final response, a silence or a failed send is policy
+and is asked of `Policy`: set-ups search on, in-dialog requests follow their dialog.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Whose dialog a request belongs to, and where it goes next (CALLS 1.9).
 
-The token in our Route says who the two parties of a dialog are; without a valid one the call's record does. The next hop comes from the
-Route set and the remote target, but only if it is an address of the right party, else it is the address the token names. Answers
-are kept per party and host part until the next snapshot: most requests of a carrier go to a handful of places.
+The token in our Route says who the two parties of a dialog are; without a valid one the call's record does. The next hop comes
+from the Route set and the remote target, but only if it is an address of the right party, else it is the address the token
+names. Answers are kept per party and host part until the next snapshot: most requests of a carrier go to a handful of places.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Hops:
             parties = Parties(kept.trunk_id, kept.tenant_id, kept.sbc_id, found[1], found[0])
         else:
             own = 1 if routes else 0
-            while own and own < MAX_OWN_ROUTES and own < len(routes) and (token_in(routes[own]) == text or core.is_own(routes[own])):
+            while (
+                own and own < MAX_OWN_ROUTES and own < len(routes) and (token_in(routes[own]) == text or core.is_own(routes[own]))
+            ):
                 own += 1
             record = -1
             if message.method != b"ACK":

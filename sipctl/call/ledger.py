@@ -220,7 +220,7 @@ class Ledger:
 
     def refused(self, relay: SetUp, status: int, by: str, cause: int, reason: str) -> None:
         core = self._core
-        core.count("refused_%d" % status)
+        core.count(f"refused_{status}")
         facts = self._facts(relay, relay.attempts[-1] if relay.attempts else None)
         unix_s = core.now_s + core.unix_minus_mono_s
         core.note(("event", Ended(relay.cdr_id.hex(), unix_s, status, reason, cause, by, False, facts)))
@@ -235,7 +235,7 @@ class Ledger:
         return Facts(
             "" if message is None else message.value(CALL_ID).decode("utf-8", "replace"), relay.start_unix_s,
             _name(snapshot, "trunk", relay.trunk_id), asked.dialled, "" if route is None else route.called_number, asked.caller,
-            asked.pai, _name(snapshot, "entry", relay.entry_id), "" if route is None or snapshot is None else _group(snapshot, relay),
+            asked.pai, _name(snapshot, "entry", relay.entry_id), _group(snapshot, relay),
             tenant, role, pair, sbc, len(relay.attempts), "" if route is None else route.rule, _decided(snapshot, relay),
             0 if snapshot is None else snapshot.revision, relay.ring_unix_s,
         )  # fmt: skip
@@ -248,7 +248,9 @@ class Ledger:
         sbc = snapshot.sbc_by_id.get(attempt.sbc_id)
         pair = "" if sbc is None else snapshot.pairs[snapshot.sbcs[sbc].pair].name
         return (
-            "" if tenant is None else snapshot.tenants[tenant].name, pair, f"#{attempt.sbc_id}" if sbc is None else snapshot.sbcs[sbc].name
+            "" if tenant is None else snapshot.tenants[tenant].name,
+            pair,
+            f"#{attempt.sbc_id}" if sbc is None else snapshot.sbcs[sbc].name,
         )
 
 
@@ -275,8 +277,8 @@ def _decided(snapshot: RoutingSnapshot | None, relay: SetUp) -> str:
     return snapshot.decision[route.group].reason
 
 
-def _group(snapshot: RoutingSnapshot, relay: SetUp) -> str:
+def _group(snapshot: RoutingSnapshot | None, relay: SetUp) -> str:
+    if snapshot is None:
+        return ""
     index = snapshot.entry_point_by_id.get(relay.entry_id)
     return "" if index is None else snapshot.groups[snapshot.entry_points[index].group].name
-
-

@@ -10,8 +10,8 @@ nothing else does. All instants are CLOCK_MONOTONIC of the host, which both rout
     answered      65,536 × 128  a call that is up: these records are what limits and `calls active` count
 
 A set-up record has sections with a checksum each, because they are written at different times: `base` once when the call is
-accepted (the INVITE as received stands in it), `server` whenever the upstream transaction moves, one `attempt` per target tried.
-A section that was torn by the kill is dropped; a record whose base is torn was never acted upon.
+accepted (the INVITE as received stands in it), `server` whenever the upstream transaction moves, one `attempt` per target
+tried. A section that was torn by the kill is dropped; a record whose base is torn was never acted upon.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SLOT_BYTES: Final = _ANSWERED_AT + ANSWERED * ANSWERED_BYTES
 _CRC: Final = Struct("<I")
 _CELL: Final = Struct("<IIB87s")  # crc, SBC id, length, data
 
-# base: crc | live, length of the INVITE | socket, port, trunk, entry point, tenant at start | start mono, start unix | cdr id | host
+# base: crc | live, length of the INVITE | socket, port, trunk, entry point, tenant at start | start mono, unix | cdr id | host
 _BASE: Final = Struct("<IBHIHIIIdd8s46s")
 _SERVER_AT: Final = 128
 # server: crc | state, flags, status, attempts made | due, ringing since (unix) | length of the final response
@@ -132,7 +132,7 @@ class Answered(NamedTuple):
 
 
 class Records:
-    """The memory of one slot. Allocation is LIFO, so few pages are touched; a full table gives -1 and is counted by the caller."""
+    """The memory of one slot. Allocation is LIFO, so few pages are touched; a full table gives -1, which the caller counts."""
 
     __slots__ = ("_free_answered", "_free_setups", "_memory")
 
@@ -173,8 +173,18 @@ class Records:
         memory[at : at + _INVITE_AT] = _EMPTY_SECTIONS
         memory[at + _INVITE_AT : at + _INVITE_AT + size] = base.invite
         packed = _BASE.pack(
-            0, 1, size, base.socket, base.port, base.trunk_id, base.entry_id, base.tenant_id, base.start_s, base.start_unix_s,
-            base.cdr_id, base.host.encode(),
+            0,
+            1,
+            size,
+            base.socket,
+            base.port,
+            base.trunk_id,
+            base.entry_id,
+            base.tenant_id,
+            base.start_s,
+            base.start_unix_s,
+            base.cdr_id,
+            base.host.encode(),
         )
         memory[at + 4 : at + _BASE.size] = packed[4:]
         _CRC.pack_into(memory, at, crc32(base.invite, crc32(packed[4:])))

@@ -1,12 +1,12 @@
 """One forwarded request: its server transaction towards the sender, its client transactions towards the targets tried.
 
-Theory. A `Relay` lives from the first copy of a request until nothing more can come of it, from either side. It holds the state of
-the server transaction as an int of `sip/transactions.py` and a list of `Attempt`s, each with the state of one client transaction.
-`SetUp` is an INVITE that begins a call: it searches, so it may have several attempts. `InDialog` follows its dialog: one attempt,
-at most one more at the SBC's sibling. `Errand` is a request of our own.
+Theory. A `Relay` lives from the first copy of a request until nothing more can come of it, from either side. It holds the state
+of the server transaction as an int of `sip/transactions.py` and a list of `Attempt`s, each with the state of one client
+transaction. `SetUp` is an INVITE that begins a call: it searches, so it may have several attempts. `InDialog` follows its
+dialog: one attempt, at most one more at the SBC's sibling. `Errand` is a request of our own.
 
-Deadlines are instants in the relay; the wheel holds one entry per relay, at `armed_s`, and is re-armed lazily. Attempts never point
-back at their relay, and tables find the relay by branch: no reference cycles on the call path.
+Deadlines are instants in the relay; the wheel holds one entry per relay, at `armed_s`, and is re-armed lazily. Attempts never
+point back at their relay, and tables find the relay by branch: no reference cycles on the call path.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Attempt:
     """One client transaction."""
 
     __slots__ = (
-        "address", "branch", "cancel_interval_s", "cancel_resend_s", "cancel_wire", "deadline_s", "flags", "interval_s", "resend_s",
-        "sbc_id", "socket", "started_s", "started_unix_s", "state", "status", "target", "tenant_id", "told", "uri", "via", "wire",
+        "address", "branch", "cancel_interval_s", "cancel_resend_s", "cancel_wire", "deadline_s", "flags", "interval_s",
+        "resend_s", "sbc_id", "socket", "started_s", "started_unix_s", "state", "status", "target", "tenant_id", "told", "uri",
+        "via", "wire",
     )  # fmt: skip
 
     branch: bytes
@@ -138,8 +139,8 @@ class SetUp(Relay):
     """An INVITE that begins a call."""
 
     __slots__ = (
-        "arranged", "asked", "best", "best_status", "cdr_id", "counted", "entry_id", "flags", "position", "record", "ring_unix_s", "route", "routed_in",
-        "searching", "start_s", "start_unix_s", "tenant_id", "trunk_id",
+        "arranged", "asked", "best", "best_status", "cdr_id", "counted", "entry_id", "flags", "position", "record", "ring_unix_s",
+        "route", "routed_in", "searching", "start_s", "start_unix_s", "tenant_id", "trunk_id",
     )  # fmt: skip
 
     asked: Asked  # who calls whom, as read from the INVITE

@@ -1,8 +1,8 @@
 """Calls that begin: the INVITE that is routed, its search over targets, and what its caller hears (CALLS 1.3–1.8).
 
 Theory. One `SetUp` per INVITE transaction. It searches through `arranged` targets one at a time; only silence, a failed send, a
-listed status or a lack of progress moves it on, and only while nothing but 100 has come back. What it leaves behind are abandoned
-attempts, which live on for 64·T1. The caller hears exactly one non-2xx final response, or one 2xx or more.
+listed status or a lack of progress moves it on, and only while nothing but 100 has come back. What it leaves behind are
+abandoned attempts, which live on for 64·T1. The caller hears exactly one non-2xx final response, or one 2xx or more.
 
 A leg that answers after its caller has heard a final refusal cannot be handed to anybody: RFC 3261 §16.7 would pass the 2xx on,
 which a caller in Completed drops. We acknowledge it and end it (docs/decisions/0006).
@@ -158,7 +158,9 @@ class SetUps:
         ))  # fmt: skip
         if relay.record < 0:
             core.count("setups_without_record")
-            core.alarm("setup-records-full", "set-up records are full or an INVITE was too long: such calls do not survive a crash")
+            core.alarm(
+                "setup-records-full", "set-up records are full or an INVITE was too long: such calls do not survive a crash"
+            )
         self.search_on(relay)
         if relay.state == t.IS_PROCEEDING and not relay.status:
             core.forwarder.respond(relay, 100, wire.reply(message, relay.via, 100))
@@ -196,7 +198,7 @@ class SetUps:
         extra = [wire.reason_line(refusal.cause, text=refusal.text.encode())]
         if refusal.extra:
             extra.append(refusal.extra)
-        core.count("refused_%d" % refusal.status)
+        core.count(f"refused_{refusal.status}")
         core.forwarder.respond(
             relay, refusal.status, wire.reply(message, relay.via, refusal.status, to_tag=relay.to_tag, extra=extra)
         )
@@ -216,7 +218,14 @@ class SetUps:
         relay.searching = False
         assert relay.message is not None
         extra = (wire.reason_line(cause, text=reason.encode("ascii", "replace").replace(b'"', b"'")),)
-        self._final(relay, status, wire.reply(relay.message, relay.via, status, to_tag=relay.to_tag, extra=extra), "refused", cause, reason)
+        self._final(
+            relay,
+            status,
+            wire.reply(relay.message, relay.via, status, to_tag=relay.to_tag, extra=extra),
+            "refused",
+            cause,
+            reason,
+        )
         core.forwarder.rearm(relay)
 
     # -- searching -------------------------------------------------------------------------------------------------------------
@@ -243,9 +252,18 @@ class SetUps:
             target, trial = arranged[relay.position]
             relay.position += 1
             sbc = target.sbc
-            bad = live.operating[sbc] == Operating.OUT_OF_SERVICE or live.resting_until_s[sbc] > now_s or (live.suspect[sbc] and not trial)
+            bad = (
+                live.operating[sbc] == Operating.OUT_OF_SERVICE
+                or live.resting_until_s[sbc] > now_s
+                or (live.suspect[sbc] and not trial)
+            )
             others = arranged[relay.position :]
-            if bad and relay.attempts and others and not all(_is_bad(live.operating[o.sbc], live.suspect[o.sbc]) for o, _ in others):
+            if (
+                bad
+                and relay.attempts
+                and others
+                and not all(_is_bad(live.operating[o.sbc], live.suspect[o.sbc]) for o, _ in others)
+            ):
                 arranged = relay.arranged = (*others, (target, trial))
                 relay.position = 0
                 continue
@@ -291,10 +309,7 @@ class SetUps:
         attempt.uri = request_uri(relay.asked, called, target.uri_host, target.uri_params, target.called_prefix, target.transport)
         attempt.via = core.via_start[socket] + branch
         data = self._invite_for(relay, attempt)
-        if not relay.attempts:
-            wait_s = target.no_reply_s
-        else:
-            wait_s = min(target.no_reply_s, NEXT_NO_REPLY_S)
+        wait_s = min(target.no_reply_s, NEXT_NO_REPLY_S) if relay.attempts else target.no_reply_s
         if trial:
             attempt.flags |= TRIAL
             live.trial_due_s[target.sbc] = now_s + TRIAL_EVERY_S
@@ -314,7 +329,8 @@ class SetUps:
         message = relay.message
         assert message is not None
         token = core.ring.sign(
-            relay.trunk_id, attempt.tenant_id, attempt.sbc_id, int(relay.start_unix_s), core.slot, message.value(CALL_ID), message.from_tag()
+            relay.trunk_id, attempt.tenant_id, attempt.sbc_id, int(relay.start_unix_s), core.slot, message.value(CALL_ID),
+            message.from_tag(),
         )  # fmt: skip
         record_route = core.record_route(token, core.listen_socket(relay.socket), attempt.socket)
         return b"".join((b"INVITE ", attempt.uri, b" SIP/2.0\r\n", attempt.via, b"\r\n", record_route, b"\r\n", relay.rest))
@@ -338,7 +354,9 @@ class SetUps:
         status = 503 if trunk is None else snapshot.trunks[trunk].exhausted
         reason = "every target failed"
         extra = (wire.reason_line(wire.CAUSES.get(status, 41), text=reason.encode()),)
-        self._final(relay, status, wire.reply(relay.message, relay.via, status, to_tag=relay.to_tag, extra=extra), "sipctl", 41, reason)
+        self._final(
+            relay, status, wire.reply(relay.message, relay.via, status, to_tag=relay.to_tag, extra=extra), "sipctl", 41, reason
+        )
 
     # -- what targets say ------------------------------------------------------------------------------------------------------
 
@@ -450,7 +468,9 @@ class SetUps:
             return
         progressed = bool(attempt.flags & PROGRESSED)
         if not progressed:
-            core.judge.on_call(attempt.sbc_id, CallOutcome.NO_PROGRESS, hash(relay.asked.share_key), core.now_s, attempt.started_s)
+            core.judge.on_call(
+                attempt.sbc_id, CallOutcome.NO_PROGRESS, hash(relay.asked.share_key), core.now_s, attempt.started_s
+            )
         core.forwarder.cancel(relay, attempt)
         advance = not progressed and (attempt.target is None or attempt.target.advance_on_no_progress)
         self._give_up(relay, attempt, "no-progress", advance=advance)
@@ -462,7 +482,9 @@ class SetUps:
         if attempt.state != t.IC_CALLING or attempt.flags & ABANDONED:
             return
         attempt.status = _TRANSPORT_ERROR
-        core.judge.on_call(attempt.sbc_id, CallOutcome.TRANSPORT_ERROR, hash(relay.asked.share_key), core.now_s, attempt.started_s)
+        core.judge.on_call(
+            attempt.sbc_id, CallOutcome.TRANSPORT_ERROR, hash(relay.asked.share_key), core.now_s, attempt.started_s
+        )
         core.suspect(attempt.sbc_id)
         self._give_up(relay, attempt, "transport-error", advance=True)
         core.forwarder.rearm(relay)
@@ -500,7 +522,7 @@ class SetUps:
     # -- the caller gives up ---------------------------------------------------------------------------------------------------
 
     def on_cancel(self, relay: SetUp) -> None:
-        """CANCEL from upstream, already answered 200: stop the search; 487 at once if nothing has had a provisional (CALLS 1.7)."""
+        """CANCEL from upstream, already answered 200: stop the search; 487 at once if nothing had a provisional (CALLS 1.7)."""
         core = self._core
         if relay.state != t.IS_PROCEEDING or relay.flags & CANCELLED:
             return
@@ -604,8 +626,9 @@ class SetUps:
             return
         way = 0 if target is None else int.from_bytes(target.key[4:], "big")
         self._core.records.write_attempt(
-            relay.record, number, attempt.state, attempt.flags, attempt.status, way, attempt.sbc_id, attempt.tenant_id, attempt.socket,
-            attempt.address[0], attempt.address[1], attempt.started_s or self._core.now_s, deadline_s, attempt.branch, attempt.uri,
+            relay.record, number, attempt.state, attempt.flags, attempt.status, way, attempt.sbc_id, attempt.tenant_id,
+            attempt.socket, attempt.address[0], attempt.address[1], attempt.started_s or self._core.now_s, deadline_s,
+            attempt.branch, attempt.uri,
         )  # fmt: skip
 
     def write_server(self, relay: SetUp) -> None:
@@ -668,5 +691,5 @@ def _contacts(message: Message) -> list[tuple[str, int]]:
             continue
         for contact in contacts:
             if not isinstance(contact, bytes | int) and isinstance(contact.uri, SipUri):
-                found.append((contact.uri.host.decode("latin-1").strip("[]"), contact.uri.port or 5060))
+                found += [(contact.uri.host.decode("latin-1").strip("[]"), contact.uri.port or 5060)]
     return found

@@ -1,8 +1,9 @@
 """What matches no transaction of ours: the second line of "a crash loses nothing" (CALLS 1.8).
 
-A response is forwarded by its next Via only if the MAC in our branch, over that Via, verifies: so only to where the request came
-from, and only if we sent it. A CANCEL or the ACK of a non-2xx goes to every target its INVITE may have had, under the branch that
-INVITE would have had: the one that knows it acts, the others ignore it. Both depart from RFC 6026 §7.3 (docs/decisions).
+A response is forwarded by its next Via only if the MAC in our branch, over that Via, verifies: so only to where the request
+came from, and only if we sent it. A CANCEL or the ACK of a non-2xx goes to every target its INVITE may have had, under the
+branch that INVITE would have had: the one that knows it acts, the others ignore it. Both depart from RFC 6026 §7.3
+(docs/decisions).
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ class Stateless:
                 continue
             called = route.called[target.side]
             uri = request_uri(asked, called, target.uri_host, target.uri_params, target.called_prefix, target.transport)
-            via = wire.via_line(core.sockets[out], core.branch(up.key, b"INVITE", target_code(target), (up.host, up.port), socket))
+            via = wire.via_line(
+                core.sockets[out], core.branch(up.key, b"INVITE", target_code(target), (up.host, up.port), socket)
+            )
             if message.method == b"CANCEL":
                 data = wire.cancel(uri, via, message)
             else:

@@ -24,16 +24,16 @@ USER_AGENT: Final = b"User-Agent: sipctl"
 
 REASONS: Final = {
     100: b"Trying", 200: b"OK", 302: b"Moved Temporarily", 400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found",
-    405: b"Method Not Allowed", 408: b"Request Timeout", 410: b"Gone", 416: b"Unsupported URI Scheme", 420: b"Bad Extension", 480: b"Temporarily Unavailable",
-    481: b"Call/Transaction Does Not Exist", 482: b"Loop Detected", 483: b"Too Many Hops", 484: b"Address Incomplete",
+    405: b"Method Not Allowed", 408: b"Request Timeout", 410: b"Gone", 416: b"Unsupported URI Scheme",
+    420: b"Bad Extension", 480: b"Temporarily Unavailable", 481: b"Call/Transaction Does Not Exist", 482: b"Loop Detected", 483: b"Too Many Hops", 484: b"Address Incomplete",
     486: b"Busy Here", 487: b"Request Terminated", 488: b"Not Acceptable Here", 500: b"Server Internal Error",
     502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Server Time-out", 505: b"Version Not Supported",
     513: b"Message Too Large", 600: b"Busy Everywhere", 603: b"Decline",
 }  # fmt: skip
 # The Q.850 cause of answers we make ourselves, where the rule that makes them names none (ITU-T Q.850; RFC 3398 §8).
 CAUSES: Final = {
-    400: 111, 403: 21, 404: 1, 405: 111, 408: 102, 410: 22, 416: 111, 420: 111, 480: 41, 481: 111, 482: 25, 483: 25, 484: 28, 486: 17, 487: 31, 500: 41, 502: 38,
-    503: 42, 504: 102, 505: 111, 513: 111, 600: 17, 603: 21,
+    400: 111, 403: 21, 404: 1, 405: 111, 408: 102, 410: 22, 416: 111, 420: 111, 480: 41, 481: 111, 482: 25, 483: 25, 484: 28,
+    486: 17, 487: 31, 500: 41, 502: 38, 503: 42, 504: 102, 505: 111, 513: 111, 600: 17, 603: 21,
 }  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def _old_key(message: Message, top: bytes) -> bytes:
 
 
 def next_via(message: Message) -> tuple[bytes, str, int] | None:
-    """Of a response, the hop below our Via: (key, host, port) as `Upstream` had them; None if there is none or it can't be read."""
+    """Of a response, the hop below our Via: (key, host, port) as `Upstream` had them; None if there is none to read."""
     values: list[bytes] = []
     try:
         for line in message.values(VIA):

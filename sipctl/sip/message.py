@@ -1,9 +1,9 @@
 """One SIP message as the bytes it came in, indexed just enough to route it.
 
-Theory. A proxy that forwards a message changes four or five of its lines; everything else must leave as it came, the body always
-(RFC 3261 §16.6, §7.3). So a message is kept as its lines, split once at CRLF, and an index that says where the lines stand that
-routing reads. The index looks a header name up as spelt first (`Via`), and only on a miss strips and lowers it (`VIA :`, `v`):
-that is the whole difference between the light and the lenient way, and both give the same answer.
+Theory. A proxy that forwards a message changes four or five of its lines; everything else must leave as it came, the body
+always (RFC 3261 §16.6, §7.3). So a message is kept as its lines, split once at CRLF, and an index that says where the lines
+stand that routing reads. The index looks a header name up as spelt first (`Via`), and only on a miss strips and lowers it (`VIA
+:`, `v`): that is the whole difference between the light and the lenient way, and both give the same answer.
 
 What is refused here is what smuggles: bare CR, bare LF or NUL in the head, a line without a colon, two differing or malformed
 Content-Length, single-valued headers given twice, a start line with the wrong number of spaces. Folded lines (§7.3.1) stay one

@@ -1,8 +1,9 @@
 """The four transaction machines of RFC 3261 §17 with the Accepted state of RFC 6026, as tables of small ints.
 
-`TABLE[state][input] → (state, action)`. The owner keeps the state in an int, arms the timers that its new state names, and does what
-the action says; nothing here has a clock or sends. One input stands for "the timer that ends this state": H in Completed, I in
-Confirmed and L in Accepted of an INVITE server; B in Calling, D in Completed and M in Accepted of an INVITE client; J; F and K.
+`TABLE[state][input] → (state, action)`. The owner keeps the state in an int, arms the timers that its new state names, and does
+what the action says; nothing here has a clock or sends. One input stands for "the timer that ends this state": H in Completed,
+I in Confirmed and L in Accepted of an INVITE server; B in Calling, D in Completed and M in Accepted of an INVITE client; J; F
+and K.
 
     INVITE server   Proceeding ─2xx→ Accepted ─L→ Ended          INVITE client   Calling ─1xx→ Proceeding ─2xx→ Accepted ─M→ Ended
                                └3xx-6xx→ Completed ─ACK→ Confirmed ─I→ Ended                └──────────┴3xx-6xx→ Completed ─D→ Ended
@@ -35,12 +36,17 @@ ON_RESEND: Final = 4  # timer G
 ON_TIMER: Final = 5  # H, I, L
 
 INVITE_SERVER: Final = (
-    # request                  ack                      sent 2xx                 sent 3xx-6xx              timer G                  H, I, L
-    ((IS_PROCEEDING, RESEND), (IS_PROCEEDING, NOTHING), (IS_ACCEPTED, NOTHING), (IS_COMPLETED, NOTHING), (IS_PROCEEDING, NOTHING), (IS_PROCEEDING, NOTHING)),
-    ((IS_COMPLETED, RESEND), (IS_CONFIRMED, NOTHING), (IS_COMPLETED, NOTHING), (IS_COMPLETED, NOTHING), (IS_COMPLETED, RESEND), (IS_ENDED, END)),
-    ((IS_CONFIRMED, NOTHING), (IS_CONFIRMED, NOTHING), (IS_CONFIRMED, NOTHING), (IS_CONFIRMED, NOTHING), (IS_CONFIRMED, NOTHING), (IS_ENDED, END)),
-    ((IS_ACCEPTED, NOTHING), (IS_ACCEPTED, NOTHING), (IS_ACCEPTED, NOTHING), (IS_ACCEPTED, NOTHING), (IS_ACCEPTED, NOTHING), (IS_ENDED, END)),
-    ((IS_ENDED, NOTHING), (IS_ENDED, NOTHING), (IS_ENDED, NOTHING), (IS_ENDED, NOTHING), (IS_ENDED, NOTHING), (IS_ENDED, NOTHING)),
+    # request | ack | sent 2xx | sent 3xx-6xx | timer G | H, I, L
+    ((IS_PROCEEDING, RESEND), (IS_PROCEEDING, NOTHING), (IS_ACCEPTED, NOTHING),
+     (IS_COMPLETED, NOTHING), (IS_PROCEEDING, NOTHING), (IS_PROCEEDING, NOTHING)),
+    ((IS_COMPLETED, RESEND), (IS_CONFIRMED, NOTHING), (IS_COMPLETED, NOTHING),
+     (IS_COMPLETED, NOTHING), (IS_COMPLETED, RESEND), (IS_ENDED, END)),
+    ((IS_CONFIRMED, NOTHING), (IS_CONFIRMED, NOTHING), (IS_CONFIRMED, NOTHING),
+     (IS_CONFIRMED, NOTHING), (IS_CONFIRMED, NOTHING), (IS_ENDED, END)),
+    ((IS_ACCEPTED, NOTHING), (IS_ACCEPTED, NOTHING), (IS_ACCEPTED, NOTHING),
+     (IS_ACCEPTED, NOTHING), (IS_ACCEPTED, NOTHING), (IS_ENDED, END)),
+    ((IS_ENDED, NOTHING), (IS_ENDED, NOTHING), (IS_ENDED, NOTHING),
+     (IS_ENDED, NOTHING), (IS_ENDED, NOTHING), (IS_ENDED, NOTHING)),
 )  # fmt: skip
 
 # INVITE client, RFC 3261 figure 5 with RFC 6026 figure 8
@@ -72,10 +78,14 @@ NS_ENDED: Final = 3
 
 NON_INVITE_SERVER: Final = (
     # request                 (ack)                 sent 2xx                 sent 3xx-6xx             (timer G)             J
-    ((NS_TRYING, NOTHING), (NS_TRYING, NOTHING), (NS_COMPLETED, NOTHING), (NS_COMPLETED, NOTHING), (NS_TRYING, NOTHING), (NS_ENDED, END)),
-    ((NS_PROCEEDING, RESEND), (NS_PROCEEDING, NOTHING), (NS_COMPLETED, NOTHING), (NS_COMPLETED, NOTHING), (NS_PROCEEDING, NOTHING), (NS_ENDED, END)),
-    ((NS_COMPLETED, RESEND), (NS_COMPLETED, NOTHING), (NS_COMPLETED, NOTHING), (NS_COMPLETED, NOTHING), (NS_COMPLETED, NOTHING), (NS_ENDED, END)),
-    ((NS_ENDED, NOTHING), (NS_ENDED, NOTHING), (NS_ENDED, NOTHING), (NS_ENDED, NOTHING), (NS_ENDED, NOTHING), (NS_ENDED, NOTHING)),
+    ((NS_TRYING, NOTHING), (NS_TRYING, NOTHING), (NS_COMPLETED, NOTHING),
+     (NS_COMPLETED, NOTHING), (NS_TRYING, NOTHING), (NS_ENDED, END)),
+    ((NS_PROCEEDING, RESEND), (NS_PROCEEDING, NOTHING), (NS_COMPLETED, NOTHING),
+     (NS_COMPLETED, NOTHING), (NS_PROCEEDING, NOTHING), (NS_ENDED, END)),
+    ((NS_COMPLETED, RESEND), (NS_COMPLETED, NOTHING), (NS_COMPLETED, NOTHING),
+     (NS_COMPLETED, NOTHING), (NS_COMPLETED, NOTHING), (NS_ENDED, END)),
+    ((NS_ENDED, NOTHING), (NS_ENDED, NOTHING), (NS_ENDED, NOTHING),
+     (NS_ENDED, NOTHING), (NS_ENDED, NOTHING), (NS_ENDED, NOTHING)),
 )  # fmt: skip
 
 # Non-INVITE client, RFC 3261 figure 6: a 1xx slows the retransmissions to T2, it does not stop them (§17.1.2.2)
