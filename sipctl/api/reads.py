@@ -131,11 +131,4 @@ def revision_body(revision: Revision) -> dict[str, Any]:
 
 
 def _stranger(entry: Any) -> dict[str, Any]:
-    if isinstance(entry, dict):
-        return {
-            "address": entry.get("address"),
-            "packets": int(entry.get("packets") or 0),
-            "last_unix_s": entry.get("last_unix_s"),
-        }
-    address, packets, last_unix_s = entry
-    return {"address": address, "packets": int(packets), "last_unix_s": last_unix_s}
+    return {"address": entry.get("address"), "packets": int(entry.get("packets") or 0), "last_seen": entry.get("last_seen")}

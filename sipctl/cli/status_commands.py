@@ -106,7 +106,7 @@ def strangers(output: OutputOption = Output.table, state: StateOption = None) ->
     if output is Output.json:
         print_json(body)
         return
-    rows = [(entry["address"], entry["packets"], when(entry["last_unix_s"])) for entry in body["strangers"]]
+    rows = [(entry["address"], entry["packets"], entry["last_seen"]) for entry in body["strangers"]]
     print_table("strangers", ("ADDRESS", "PACKETS", "LAST SEEN"), rows)
 
 
@@ -117,6 +117,8 @@ def _print_status(body: Mapping[str, Any]) -> None:
         f"revision {body.get('revision')}   automation {body.get('automation')}   routers {len(routers)}   "
         f"calls {calls}   data {body.get('age_s')} s old"
     )
+    if (body.get("node") or {}).get("admin") not in (None, "enabled"):
+        say(f"this node is {body['node']['admin']}: new calls get 503")
     controller = body.get("controller") or {}
     if controller.get("reachable") is False:
         complain(str(controller.get("text")))
@@ -139,14 +141,20 @@ def _print_status(body: Mapping[str, Any]) -> None:
 
 
 def _print_alarms(found: list[Mapping[str, Any]]) -> None:
-    rows = [(alarm.get("id"), alarm.get("since"), alarm.get("acked") or "", alarm.get("text")) for alarm in found]
+    rows = [(alarm.get("id"), alarm.get("since"), alarm.get("acked_by"), alarm.get("text")) for alarm in found]
     print_table("alarms", ("ID", "SINCE", "ACKED", "TEXT"), rows)
 
 
 def _marks(group: Mapping[str, Any]) -> str:
     """What holds a group where it is."""
-    found = [(mark, group.get(mark)) for mark in MARKS]
-    return ", ".join(mark if value is True else f"{mark} {value}" for mark, value in found if value)
+    words = []
+    for mark in MARKS:
+        value = group.get(mark)
+        if isinstance(value, Mapping):
+            words.append(f"{mark} at {value.get('to')} by {value.get('by')}")
+        elif value:
+            words.append(mark if value is True else f"{mark} {value}")
+    return ", ".join(words)
 
 
 # -- from STATE alone ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 desk started after a crash still joins their ends; it is written after the lines, and rewritten when most of it is history. If the
 desk died between the two, the tail of the newest day tells which ends were written.
 
-A full disk drops lines, counts them and tells `on_failure` once per spell; events that do not fit into the queue are counted too.
+A full disk drops lines, counts them and tells `on_failure`; events that do not fit into the queue are counted too.
 Neither waits.
 """
 
@@ -29,6 +29,7 @@ from sipctl.telemetry.cdr import CallJoiner, Line, OpenCall
 MAX_QUEUED_EVENTS: Final = 50_000
 MAX_BATCH_EVENTS: Final = 1_000
 EXPIRE_EVERY_S: Final = 10.0
+TELL_AGAIN_S: Final = 20.0  # while writes fail: an alarm made of it stands for a minute
 TAIL_BYTES: Final = 4 << 20  # of the newest day, read at start
 COMPACT_AT_BYTES: Final = 8 << 20  # a journal below this is never rewritten while running
 JOURNAL: Final = "open.jsonl"
@@ -52,7 +53,7 @@ class CdrWriter:
         """
         Args:
             wall_s: unix time in seconds.
-            on_failure: told once per spell of failed writes, from the thread.
+            on_failure: told of failed writes, once and then every TELL_AGAIN_S while they last; from the thread.
             on_line: told each line, from the thread: the metrics count them.
         """
         self._folder = folder
@@ -62,6 +63,7 @@ class CdrWriter:
         self._joiner = CallJoiner(node)
         self._queue: queue.Queue[CallEvent | None] = queue.Queue(max_queued)
         self._is_failing = False
+        self._told_at_s = 0.0
         self._journal_bytes = 0
         self.written = 0
         self.dropped_events = 0  # the queue was full
@@ -159,8 +161,10 @@ class CdrWriter:
         return _Failures(self)
 
     def failed(self, error: OSError) -> None:
-        """Note a failed write; the first of a spell is told."""
-        if not self._is_failing and self._on_failure is not None:
+        """Note a failed write; the first of a spell is told, and one now and then while it lasts."""
+        now_s = self._wall_s()
+        if self._on_failure is not None and (not self._is_failing or now_s - self._told_at_s >= TELL_AGAIN_S):
+            self._told_at_s = now_s
             self._on_failure(str(error))
         self._is_failing = True
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from sipctl.telemetry.mask import masked
 MAX_QUEUED_LINES: Final = 10_000
 MAX_FILE_BYTES: Final = 64 << 20  # then the file becomes FILE.1, the one before is gone
 MAX_BATCH_LINES: Final = 500
+TELL_AGAIN_S: Final = 20.0  # while writes fail: an alarm made of it stands for a minute
 
 
 class LineWriter:
@@ -38,7 +40,7 @@ class LineWriter:
         """
         Args:
             target: a file, appended to and rotated once; or an open descriptor such as 1.
-            on_failure: told once per spell of failed writes, from the writing thread.
+            on_failure: told of failed writes, once and then every TELL_AGAIN_S while they last; from the writing thread.
         """
         self._target = target
         self._max_file_bytes = max_file_bytes
@@ -46,6 +48,7 @@ class LineWriter:
         self._queue: queue.Queue[bytes | None] = queue.Queue(max_queued)
         self._descriptor: int | None = target if isinstance(target, int) else None
         self._is_failing = False
+        self._told_at_s = 0.0
         self._said = 0  # of the dropped lines, how many a line told of
         self.dropped = 0  # lines lost since start: queue full or write failed
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -92,7 +95,9 @@ class LineWriter:
                 data = data[os.write(descriptor, data) :]
         except OSError as error:
             self.dropped += len(lines)
-            if not self._is_failing and self._on_failure is not None:
+            now_s = time.monotonic()
+            if self._on_failure is not None and (not self._is_failing or now_s - self._told_at_s >= TELL_AGAIN_S):
+                self._told_at_s = now_s
                 self._on_failure(str(error))
             self._is_failing = True
             return False
