@@ -404,7 +404,7 @@ def test_a_router_that_dies_later_in_a_call_at_any_line_loses_nothing(lines: int
     world.finish()
 
 
-@pytest.mark.parametrize("outputs", range(10))
+@pytest.mark.parametrize("outputs", range(7))
 def test_a_router_that_dies_while_a_call_is_cancelled_ends_it_cleanly(outputs: int) -> None:
     world, note = _rehearse(Script(cancel_after_s=1.0), lambda world: behave(world, fra_a=RING_FOR_EVER), Doom(outputs=outputs))
     assert world.router.deaths == 1
@@ -637,17 +637,17 @@ def test_503_with_retry_after_rests_the_sbc_and_moves_no_group() -> None:
 
 
 def test_a_suspect_sbc_gets_one_trial_a_second_until_a_trial_is_answered() -> None:
-    world = a_world(QUIET)
+    world = a_world()
     world.sbcs["fra-a"].deaf_to_invites = True
     heard = _listen_at(world, FRA_A)
     first = world.call(script=SHORT)
     world.run(2.0)
     heard.clear()
     notes = []
-    for _ in range(30):
+    for _ in range(25):
         notes.append(world.call(script=SHORT))
         world.run(0.1)
-    assert 2 <= sum(data.startswith(b"INVITE") for data in heard) <= 8, "a trial a second, each sent at most twice"
+    assert sum(data.startswith(b"INVITE") for data in heard) == 3, "a trial a second, each for half a second"
     world.sbcs["fra-a"].deaf_to_invites = False
     world.run(1.0)
     cured = [world.call(script=SHORT) for _ in range(3)]

@@ -222,11 +222,21 @@ class World:
         if self.router.core is None:
             self.run(1.0)
         self.edit(probe=None)
+        if self.plan.tcp_trunks or self.plan.tcp_sbcs:
+            self.at(400.0, self._end_orphans)
         until_s = self.now_s + at_most_s
         while not self._is_quiet() and (due_s := self._next_s()) is not None and due_s <= until_s:
             self.now_s = max(self.now_s, due_s)
             self._step()
         self.invariants.at_the_end()
+
+    def _end_orphans(self) -> None:
+        """A BYE that a dead router had accepted over TCP is lost for good: the far end's own timer ends the call."""
+        over = {note.call_id for party in self.callers.values() for note in party.ledger.calls.values() if note.is_over}
+        for sbc in self.sbcs.values():
+            for dialog in sbc.legs_up:
+                if dialog.call_id in over:
+                    self._party_sends(sbc, sbc.hang_up(dialog.call_id, self.now_s))
 
     def _is_quiet(self) -> bool:
         """Nothing is on its way, no party waits for anything, and the router holds nothing."""
