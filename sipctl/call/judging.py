@@ -1,4 +1,4 @@
-"""What the call path asks of health, as a Protocol: neighbours don't import each other, the composition root hands the judge in."""
+"""What the call path asks of health, as a Protocol: the composition root hands the judge in."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ what the action says; nothing here has a clock or sends. One input stands for "t
 I in Confirmed and L in Accepted of an INVITE server; B in Calling, D in Completed and M in Accepted of an INVITE client; J; F
 and K.
 
-    INVITE server   Proceeding ─2xx→ Accepted ─L→ Ended          INVITE client   Calling ─1xx→ Proceeding ─2xx→ Accepted ─M→ Ended
-                               └3xx-6xx→ Completed ─ACK→ Confirmed ─I→ Ended                └──────────┴3xx-6xx→ Completed ─D→ Ended
+    INVITE server   Proceeding ─2xx→ Accepted ─L→ Ended        INVITE client   Calling ─1xx→ Proceeding ─2xx→ Accepted ─M→ Ended
+                               └3xx-6xx→ Completed ─ACK→ Confirmed ─I→ Ended              └──────────┴3xx-6xx→ Completed ─D→ Ended
 """
 
 from __future__ import annotations
