@@ -19,6 +19,7 @@ from sipctl.dialplan.load import Draft, load
 from sipctl.dialplan.number_files import read_number_file
 from sipctl.dialplan.plan_tests import run_tests
 from sipctl.dialplan.report import Mark, Report
+from sipctl.dialplan.source import EDGE_FOLDER, PLAN_FOLDER, is_plan_file
 from sipctl.errors import Finding
 from sipctl.routing.numbers import Numbers, digits_of
 from sipctl.routing.snapshot import Topology
@@ -58,6 +59,7 @@ def compile_plan(files: Mapping[str, bytes], ids: Ids, *, revision: int, node: s
     check(draft, report)
     inventory, scope_of_trunk = _gather(draft, report)
     _check_numbers(draft, inventory, report)
+    _report_ignored(draft, inventory, report)
     expressions = sum(inventory.counts)
     if report.has_errors:
         return Compiled(b"", None, kept, report.findings(), 0, expressions)
@@ -90,6 +92,19 @@ def _gather(draft: Draft, report: Report) -> tuple[Inventory, tuple[int, ...]]:
     for at, item in draft.number_files:
         read_number_file(item, draft.mark("number_files", at, "file"), draft.files, index, draft.entry_points, inventory, report)
     return inventory, scope_of_trunk
+
+
+def _report_ignored(draft: Draft, inventory: Inventory, report: Report) -> None:
+    """YAML where no YAML is read, CSV that nobody names: a file one may take for part of the plan."""
+    for path in draft.files:
+        folder = EDGE_FOLDER if path.startswith(EDGE_FOLDER) else PLAN_FOLDER
+        hidden = any(part.startswith(".") for part in path.split("/"))
+        if hidden or not path.startswith(folder):
+            continue
+        if path.endswith((".yaml", ".yml")) and not is_plan_file(path, folder):
+            report.add("file.ignored", Mark(path), "sbc_configs has no subfolders: this file is not read", f"move it to {folder}")
+        elif path.endswith(".csv") and path not in inventory.read_files:
+            report.add("file.ignored", Mark(path), "no number_files names this file: it is not read", "name it, or remove it")
 
 
 def _private_scopes(draft: Draft, names: tuple[str, ...]) -> tuple[tuple[int, ...], list[tuple[int, ...]], int]:

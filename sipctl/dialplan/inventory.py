@@ -42,7 +42,19 @@ class Inventory:
         holes: by entry point index, the intervals its `except` takes away, E.164 and private keys apart.
     """
 
-    __slots__ = ("_holes", "_paths", "_report", "_scopes_of", "_treatments", "counts", "paths", "rules", "scopes", "used_holes")
+    __slots__ = (
+        "_holes",
+        "_paths",
+        "_report",
+        "_scopes_of",
+        "_treatments",
+        "counts",
+        "paths",
+        "read_files",
+        "rules",
+        "scopes",
+        "used_holes",
+    )
 
     def __init__(
         self,
@@ -55,6 +67,7 @@ class Inventory:
         self.rules = {EXACT_TEXT: RULE_EXACT}
         self.counts = [0] * len(scopes_of)  # expressions by entry point
         self.paths: list[str] = []
+        self.read_files: set[str] = set()  # number files, also those without a row
         self.used_holes: set[int] = set()  # entry points whose `except` took something away
         self._paths: dict[str, int] = {}
         self._treatments: dict[Treatment, int] = {}

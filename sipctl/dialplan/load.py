@@ -56,16 +56,15 @@ class Draft:
 
     def names(self, section: str) -> tuple[str, ...]:
         """All names of a section, also of entries that did not read."""
-        for document in (self.edge, self.plan):
-            node = document.fields.get(section)
-            if isinstance(node, Fields):
-                return tuple(node.fields)
-        return ()
+        node = self._document(section).fields.get(section)
+        return tuple(node.fields) if isinstance(node, Fields) else ()
 
     def mark(self, *keys: str | int, at_key: bool = False) -> Mark:
         """The place of what a path of keys leads to, sections of both folders alike."""
-        document = self.plan if keys and keys[0] in self.plan.fields else self.edge
-        return locate(document, keys, at_key)
+        return locate(self._document(str(keys[0])), keys, at_key)
+
+    def _document(self, section: str) -> Fields:
+        return self.plan if section in PlanDocument.model_fields else self.edge
 
 
 def load(files: Mapping[str, bytes], report: Report) -> Draft:
@@ -178,6 +177,8 @@ def _report_fault(document: Fields, keys: tuple[str | int, ...], error: Any, rep
         report.add(
             "plan.missing-key", locate(document, keys[:-1], True), f"{_path(keys[:-1])} lacks {keys[-1]}", f"add {keys[-1]}: …"
         )
+    elif kind == "too_short" and plain(_node_at(document, keys) or Items(mark)):
+        pass  # its items did not read, and each said so
     elif kind in ("too_short", "too_long"):
         report.add("plan.bad-value", mark, f"{_path(keys)}: {error['msg'][0].lower()}{error['msg'][1:]}")
     else:

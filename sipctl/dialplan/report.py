@@ -20,7 +20,7 @@ CODES: Final[Mapping[str, tuple[Severity, str]]] = {
     # files
     "file.too-large": ("error", "a file or the whole folder is larger than sipctl reads"),
     "file.not-utf8": ("error", "a file holds bytes that are not UTF-8"),
-    "file.unknown-kind": ("warning", "a file in the folder is neither YAML nor a number file that is named"),
+    "file.ignored": ("warning", "a YAML or CSV file that nothing reads"),
     "file.missing": ("error", "a number file is named but not there"),
     "plan.empty": ("error", "there is no sbc_configs or no dialplans file at all"),
     # YAML
