@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Final
 
 from sipctl.control.ports import (
@@ -26,7 +25,6 @@ from sipctl.failover.tenants import Edge
 from sipctl.health.self_doubt import Ears
 from sipctl.routing.snapshot import Admin, Operating, ResolvedSbc, Retired, RoutingState, SigningKey, Topology
 
-_NONE: Final[Mapping[Any, Any]] = MappingProxyType({})
 _NO_EARS: Final = Ears(0.0)
 
 
@@ -76,7 +74,7 @@ class Pending:
     term: int
     seq: int
     text: str
-    body: Mapping[str, Any] = _NONE
+    body: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,25 +85,25 @@ class World:
     seq: int = 0
     plan: Plan | None = None
     edge: Edge | None = None
-    groups: Mapping[str, Memory] = _NONE
-    sbc_admin: Mapping[str, Admin] = _NONE
-    tenant_admin: Mapping[str, Admin] = _NONE
-    trunk_admin: Mapping[str, Admin] = _NONE
+    groups: Mapping[str, Memory] = field(default_factory=dict)
+    sbc_admin: Mapping[str, Admin] = field(default_factory=dict)
+    tenant_admin: Mapping[str, Admin] = field(default_factory=dict)
+    trunk_admin: Mapping[str, Admin] = field(default_factory=dict)
     node_admin: Admin = Admin.ENABLED
     automation: bool = True
     extra_sources: tuple[tuple[str, str, float], ...] = ()
     retired: tuple[Retired, ...] = ()
-    resolved: Mapping[str, tuple[ResolvedSbc, ...]] = _NONE
-    names: Mapping[str, tuple[str, ...]] = _NONE
+    resolved: Mapping[str, tuple[ResolvedSbc, ...]] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     keys: tuple[SigningKey, ...] = ()
     signing_key: int = 0
-    routers: Mapping[int, RouterSeen] = _NONE  # by link
-    sbcs: Mapping[str, SbcObservation] = _NONE  # as measured last, also when the router that measured is gone
-    tenants: Mapping[str, Operating] = _NONE
+    routers: Mapping[int, RouterSeen] = field(default_factory=dict)  # by link
+    sbcs: Mapping[str, SbcObservation] = field(default_factory=dict)  # as measured last, also when the router that measured is gone
+    tenants: Mapping[str, Operating] = field(default_factory=dict)
     ears: Ears = _NO_EARS
-    local_errors: Mapping[int, int] = _NONE  # count told last, by link
-    faults: Mapping[str, str] = _NONE  # causes told from outside: a failed write, a DNS answer, …
-    alarms: Mapping[str, Alarm] = _NONE
+    local_errors: Mapping[int, int] = field(default_factory=dict)  # count told last, by link
+    faults: Mapping[str, str] = field(default_factory=dict)  # causes told from outside: a failed write, a DNS answer, …
+    alarms: Mapping[str, Alarm] = field(default_factory=dict)
     pending: tuple[Pending, ...] = ()
     published: RoutingState | None = None
     published_s: float = 0.0
@@ -149,7 +147,7 @@ class PlanLive:
 
     plan: Plan
     operation: str = ""  # id to answer once every router has it
-    body: Mapping[str, Any] = _NONE
+    body: Mapping[str, Any] = field(default_factory=dict)
     actor: str = "sipctl"
 
 

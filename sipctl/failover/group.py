@@ -64,12 +64,12 @@ def _apply(memory: Memory, inputs: Inputs, what: Input) -> Step:
     policy, to_bcp, to_primary = inputs.policy, f"new calls go to {inputs.policy.bcp}", f"new calls go to {inputs.policy.primary}"
     lost = lost_words(inputs)
     match act:
-        case Act.WAIT if automatic(memory, inputs):
+        case Act.WAIT if automatic(memory, inputs) and (memory.deadline_s is None or memory.state != state.value):
             return stepped(
                 memory, inputs, state, "hold-off", f"{lost}: waiting {policy.hold_off_s:g} s before leaving it",
                 deadline_s=inputs.now_s + policy.hold_off_s,
             )
-        case Act.STAY if memory.state == State.HOLD_OFF.value and not automatic(memory, inputs):
+        case Act.WAIT | Act.NOWHERE_TO_GO if memory.state == State.HOLD_OFF.value and not automatic(memory, inputs):
             return stepped(
                 memory, inputs, State.NORMAL, "hold-off-ended", f"{lost}, but nothing automatic may move the group",
                 deadline_s=None,
@@ -82,8 +82,12 @@ def _apply(memory: Memory, inputs: Inputs, what: Input) -> Step:
             return stepped(
                 memory, inputs, state, "hold-off-ended", f"{policy.bcp} is usable again: staying there", deadline_s=None
             )
-        case Act.FAIL_OVER if inputs.fact is Input.BOTH_LOST and inputs.doubt_bcp and automatic(memory, inputs):
-            return _freeze(memory, inputs, inputs.doubt_bcp)
+        case Act.NOWHERE_TO_GO if automatic(memory, inputs) and (memory.state != state.value or memory.deadline_s is not None):
+            return stepped(
+                memory, inputs, state, "both-lost", f"{lost}: there is no better place, so new calls stay", deadline_s=None
+            )
+        case Act.NOWHERE_TO_GO if automatic(memory, inputs) and (doubt := inputs.doubt_bcp or inputs.doubt_primary):
+            return _freeze(memory, inputs, doubt)
         case Act.FAIL_OVER if inputs.fact is Input.PRIMARY_LOST and inputs.bcp_open and automatic(memory, inputs):
             return _move(
                 memory, inputs, state, "failover",

@@ -44,6 +44,7 @@ class Act(Enum):
     STAY = "stay"
     SETTLE = "settle"  # disarm a timer whose reason is gone
     WAIT = "wait"  # arm hold_off
+    NOWHERE_TO_GO = "nowhere to go"  # disarm hold_off: the other tenant must be usable for the whole of it
     FAIL_OVER = "fail over"
     WAIT_TO_LEAVE_BCP = "wait to leave bcp"  # arm hold_off, the other way
     LEAVE_BCP = "leave bcp"
@@ -70,7 +71,7 @@ TABLE: Final = MappingProxyType({
     State.NORMAL: MappingProxyType({
         _I.PRIMARY_LOST: (_S.HOLD_OFF, _A.WAIT),
         _I.BCP_LOST: (_S.NORMAL, _A.STAY),
-        _I.BOTH_LOST: (_S.HOLD_OFF, _A.WAIT),
+        _I.BOTH_LOST: (_S.HOLD_OFF, _A.NOWHERE_TO_GO),
         _I.REGAINED: (_S.NORMAL, _A.STAY),
         _I.TIMER: (_S.NORMAL, _A.STAY),
         _I.TO_BCP: (_S.ON_BCP, _A.HOLD_BCP),
@@ -79,9 +80,9 @@ TABLE: Final = MappingProxyType({
         _I.FAILBACK_NOW: (_S.NORMAL, _A.RELEASE),
     }),
     State.HOLD_OFF: MappingProxyType({
-        _I.PRIMARY_LOST: (_S.HOLD_OFF, _A.STAY),
+        _I.PRIMARY_LOST: (_S.HOLD_OFF, _A.WAIT),
         _I.BCP_LOST: (_S.NORMAL, _A.SETTLE),
-        _I.BOTH_LOST: (_S.HOLD_OFF, _A.STAY),
+        _I.BOTH_LOST: (_S.HOLD_OFF, _A.NOWHERE_TO_GO),
         _I.REGAINED: (_S.NORMAL, _A.SETTLE),
         _I.TIMER: (_S.ON_BCP, _A.FAIL_OVER),
         _I.TO_BCP: (_S.ON_BCP, _A.HOLD_BCP),
@@ -92,7 +93,7 @@ TABLE: Final = MappingProxyType({
     State.ON_BCP: MappingProxyType({
         _I.PRIMARY_LOST: (_S.ON_BCP, _A.SETTLE),
         _I.BCP_LOST: (_S.ON_BCP, _A.WAIT_TO_LEAVE_BCP),
-        _I.BOTH_LOST: (_S.ON_BCP, _A.WAIT_TO_LEAVE_BCP),
+        _I.BOTH_LOST: (_S.ON_BCP, _A.NOWHERE_TO_GO),
         _I.REGAINED: (_S.HOLD_DOWN, _A.WAIT_TO_RETURN),
         _I.TIMER: (_S.NORMAL, _A.LEAVE_BCP),
         _I.TO_BCP: (_S.ON_BCP, _A.HOLD_BCP),

@@ -175,15 +175,31 @@ def test_both_dead_moves_nothing_and_the_first_to_return_is_taken() -> None:
     bench.primary = bench.bcp = OUT
     bench.run(60.0)
     assert bench.place == ("hold-off", 0)
+    assert bench.rules == ["both-lost"]
     bench.bcp = IN
-    bench.evaluate()
+    bench.run(4.0)
+    assert bench.place == ("hold-off", 0)
+    bench.run(1.0)
     assert bench.place == ("on-bcp", 100)
     bench.bcp = OUT
     bench.run(60.0)
     assert bench.place == ("on-bcp", 100)
     bench.primary = IN
-    bench.evaluate()
+    bench.run(5.0)
     assert bench.place == ("normal", 0)
+
+
+def test_a_target_that_was_lost_meanwhile_must_be_usable_for_a_whole_hold_off() -> None:
+    bench = Bench()
+    bench.primary = OUT
+    bench.run(3.0)
+    bench.bcp = OUT
+    bench.run(1.0)
+    bench.bcp = IN
+    bench.run(4.0)
+    assert bench.place == ("hold-off", 0)
+    bench.run(1.0)
+    assert bench.place == ("on-bcp", 100)
 
 
 def test_manual_failover_leaves_every_move_to_the_operator() -> None:
@@ -219,7 +235,7 @@ def test_a_hold_on_the_primary_yields_only_when_it_is_out_and_bcp_is_not() -> No
     bench.run(30.0)
     assert bench.memory.bcp_percent == 0 and bench.memory.held == PRIMARY
     bench.bcp = IN
-    bench.evaluate()
+    bench.run(5.0)
     assert bench.place == ("on-bcp", 100) and bench.memory.held is None
 
 
