@@ -110,7 +110,7 @@ class DeskState:
         reachable = self.is_reachable
         return {
             **view.status,
-            "age_s": round(self.view_age_s or 0.0, 1),
+            "age_s": round((view.status.get("age_s") or 0.0) + (self.view_age_s or 0.0), 1),
             "controller": {
                 "reachable": reachable,
                 "text": "" if reachable else "controller not reachable: this is its last view",

@@ -37,10 +37,11 @@ def a_status(**changes: Any) -> dict[str, Any]:
 
 
 def a_view(**changes: Any) -> View:
-    detail = {
-        "counters": {"invites": 3},
-        "strangers": [("203.0.113.77", 5, 1_790_000_000.0), ("203.0.113.78", 9, 1_790_000_001.0)],
-    }
+    strangers = [
+        {"address": "203.0.113.77", "packets": 5, "last_seen": "2026-09-21T14:13:20Z"},
+        {"address": "203.0.113.78", "packets": 9, "last_seen": "2026-09-21T14:13:21Z"},
+    ]
+    detail = {"counters": {"invites": 3}, "strangers": strangers}
     return View(status=a_status(**changes), detail=detail)
 
 

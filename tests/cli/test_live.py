@@ -13,7 +13,7 @@ BCP = {
     "state": "on-bcp",
     "active": "bcp",
     "bcp_percent": 100,
-    "held": "bcp",
+    "held": {"to": "bcp", "by": "ops-1"},
     "reason": "ops-1: CHG1",
 }
 ALARM = {"id": "cdr-disk", "since": "2026-11-22T03:47:37Z", "text": "call records are not written: No space left"}
@@ -38,7 +38,7 @@ def test_status_in_json_is_the_apis_body(desk: ThreadedDesk, shell: Shell) -> No
 def test_a_group_that_is_not_normal_or_an_alarm_is_exit_1(desk: ThreadedDesk, shell: Shell) -> None:
     desk.show(groups={"acme": BCP})
     ended = shell("status")
-    assert ended.code == 1 and "held bcp" in ended.out and "ops-1: CHG1" in ended.out
+    assert ended.code == 1 and "held at bcp by ops-1" in ended.out and "ops-1: CHG1" in ended.out
     desk.show(alarms=[ALARM])
     ended = shell("status")
     assert ended.code == 1 and "No space left" in ended.out
