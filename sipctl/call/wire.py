@@ -26,7 +26,9 @@ REASONS: Final = {
     100: b"Trying", 200: b"OK", 302: b"Moved Temporarily", 400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found",
     405: b"Method Not Allowed", 408: b"Request Timeout", 410: b"Gone", 416: b"Unsupported URI Scheme",
     420: b"Bad Extension", 480: b"Temporarily Unavailable", 481: b"Call/Transaction Does Not Exist", 482: b"Loop Detected",
-    483: b"Too Many Hops", 484: b"Address Incomplete", 486: b"Busy Here", 487: b"Request Terminated", 488: b"Not Acceptable Here", 500: b"Server Internal Error",
+    483: b"Too Many Hops", 484: b"Address Incomplete", 486: b"Busy Here", 487: b"Request Terminated",
+    488: b"Not Acceptable Here",
+    500: b"Server Internal Error",
     502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Server Time-out", 505: b"Version Not Supported",
     513: b"Message Too Large", 600: b"Busy Everywhere", 603: b"Decline",
 }  # fmt: skip

@@ -212,9 +212,9 @@ def index(data: bytes) -> Message:
 def light_response(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
     """The light pass over a response whose top Via and CSeq are written the usual way (CALLS 1.2).
 
-    Returns: status, branch of the top Via, method of the CSeq, and the octets [start, end) that hold the top Via and nothing else, so
-        that the response goes on without them; or None for anything unusual, which `parse` then judges. What this accepts, `parse` reads the same way; only a response that
-        lacks From, To or Call-ID, or has one twice, is left to its receiver to refuse.
+    Returns: status, branch of the top Via, method of the CSeq, and the octets [start, end) that hold the top Via and nothing else,
+        so that the response goes on without them; or None for anything unusual, which `parse` then judges. What this accepts,
+        `parse` reads the same way; only a response that lacks From, To or Call-ID, or has one twice, is left to its receiver.
     Cost: 3 µs, a quarter of `parse`.
     """
     top = _USUAL_TOP.match(data)
