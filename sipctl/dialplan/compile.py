@@ -162,7 +162,7 @@ def _check_numbers(draft: Draft, inventory: Inventory, report: Report) -> None:
 
 
 def _report_clash(clash: Clash, inventory: Inventory, report: Report) -> None:
-    first, second = sorted((inventory.mark(clash.one), inventory.mark(clash.other)), key=_by_place)
+    first, second = inventory.mark(clash.one), inventory.mark(clash.other)
     if clash.is_exact:
         message = f"{digits_of(clash.key)} stands also in {first.path}:{first.line}"
         report.add("number.duplicate", second, message, "remove one: the order of lines never decides")
@@ -171,10 +171,6 @@ def _report_clash(clash: Clash, inventory: Inventory, report: Report) -> None:
             f"this has the same precedence as {first.path}:{first.line}:{first.column}, and both hold {digits_of(clash.key)}"
         )
         report.add("number.overlap", second, message, "make one more precise, or use except")
-
-
-def _by_place(mark: Mark) -> tuple[str, int, int]:
-    return mark.path, mark.line, mark.column
 
 
 def _lay_out(inventory: Inventory, scope_of_trunk: tuple[int, ...]) -> Numbers:

@@ -111,7 +111,7 @@ def _duration(least_s: float, most_s: float) -> Callable[[Any], float]:
         match = _DURATION.fullmatch(text)
         if match is None:
             raise fault("plan.bad-duration", f"{text!r} is no duration", "write a number and its unit: 500ms 2s 5m 12h 1d")
-        seconds = float(match[1]) * _UNIT_S[match[2]]
+        seconds = round(float(match[1]) * _UNIT_S[match[2]], 6)
         if not least_s <= seconds <= most_s:
             raise fault("plan.bad-duration", f"{text} is outside {show_s(least_s)}..{show_s(most_s)}")
         return seconds
