@@ -140,10 +140,14 @@ class Numbers:
         """
         if called[:1] == "+":
             digits = called[1:]
-            if is_digits(digits):
-                key = int("1" + digits)
-                return self.find(E164_SCOPE, key), key
-            return NOT_FOUND, 0
+            if not digits.isdigit() or len(digits) > MAX_DIGITS or not digits.isascii():
+                return NOT_FOUND, 0
+            key = int("1" + digits)
+            start, end = self.scopes[E164_SCOPE]
+            at = bisect_right(self.first, key, start, end) - 1
+            if at < start or self.last[at] < key:
+                return NOT_FOUND, key
+            return self.row[at], key
         scope = self.scope_of_trunk[trunk]
         if scope < 0:
             return NOT_FOUND, 0

@@ -19,7 +19,7 @@ from sipctl.routing.numbers import (
     dialled_at,
     is_digits,
 )
-from sipctl.routing.select import Candidates, Choice, Target, choose, weigh
+from sipctl.routing.select import MAX_ATTEMPTS, Arranged, Candidates, Choice, Target, choose, weigh
 from sipctl.routing.snapshot import Admin, Side, Trunk
 
 if TYPE_CHECKING:
@@ -142,7 +142,10 @@ def normalise(trunk: Trunk, digits: str, phone_context: str | None) -> str | NoR
             return digits
         return NoRoute(404, CAUSE_INVALID_FORMAT, f"trunk {trunk.name} dialled a private number of {len(digits)} characters")
     number = digits[1:] if digits[:1] == "+" else digits
-    if not (number.isascii() and number.isdigit()):
+    if number.isdigit() and number.isascii():
+        if number is not digits and len(number) <= MAX_E164_DIGITS:
+            return digits  # the usual way: "+" and digits
+    else:
         digits = digits.translate(_SEPARATORS)
         number = digits[1:] if digits[:1] == "+" else digits
     if digits[:1] != "+":
@@ -186,7 +189,7 @@ def resolve(
     """
     sender = snapshot.trunks[trunk]
     called = normalise(sender, called_raw, phone_context)
-    if not isinstance(called, str):
+    if isinstance(called, NoRoute):
         return called
     numbers = snapshot.table.numbers
     found, key = numbers.lookup(trunk, called)
@@ -207,7 +210,7 @@ def resolve(
             choice = _without_crossing(choice)
     elif snapshot.trunk_admin[trunk] == Admin.DISABLED:
         return NoRoute(503, CAUSE_TEMPORARY_FAILURE, f"trunk {sender.name} is disabled", "trunk-admin", entry_at)
-    if not choice.arranged:
+    if not choice.arranged.targets:
         reason = f"no SBC of group {group.name} may take this call: all are draining, disabled or unresolved"
         return NoRoute(480, CAUSE_TEMPORARY_FAILURE, reason, None, entry_at)
     targets, crossing = choice.chosen.targets, choice.crossing.targets
@@ -247,7 +250,8 @@ def _choice(snapshot: RoutingSnapshot, live: Live, group: int, side: int, site: 
 def _without_crossing(choice: Choice) -> Choice:
     ours = choice.chosen
     tried = ours.targets[: ours.usable] or ours.targets
-    return Choice(ours, Candidates(), tuple((target, False) for target in tried[:4]), bool(ours.shared))
+    arranged = Arranged(tuple((target, False) for target in tried[:MAX_ATTEMPTS]))
+    return Choice(ours, Candidates(), arranged, bool(ours.shared))
 
 
 def _may_call(snapshot: RoutingSnapshot, entry_point: int, trunk: int) -> bool:

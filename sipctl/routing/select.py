@@ -63,20 +63,20 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
+class Arranged:
+    """The attempts of one call, in order; True: a trial of a suspect SBC, which waits TRIAL_NO_REPLY_S only."""
+
+    targets: tuple[tuple[Target, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """Where calls of one side of a group go, until a snapshot or a measured state changes."""
 
     chosen: Candidates
     crossing: Candidates
-    arranged: tuple[tuple[Target, bool], ...]  # the attempts, if nothing is shared by weight, rests, is full or suspect
+    arranged: Arranged  # the attempts, if nothing is shared by weight, rests, is full or suspect
     weighted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Arranged:
-    """The attempts of one call, in order; True: a trial of a suspect SBC, which waits TRIAL_NO_REPLY_S only."""
-
-    targets: tuple[tuple[Target, bool], ...]
 
 
 # -- once per snapshot ---------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def choose(snapshot: RoutingSnapshot, live: Live, group: Group, decision_at: int
     if _may_cross(snapshot, group, decision_at, side):
         crossing = candidates(snapshot, live, tenants[1 - side], 1 - side, site, False)
     arranged = tuple((target, False) for target in _in_order(chosen, chosen.targets, crossing, crossing.targets))
-    return Choice(chosen, crossing, arranged, bool(chosen.shared or crossing.shared))
+    return Choice(chosen, crossing, Arranged(arranged), bool(chosen.shared or crossing.shared))
 
 
 def candidates(snapshot: RoutingSnapshot, live: Live, tenant: int, side: int, site: int, priority: bool) -> Candidates:
@@ -235,7 +235,7 @@ def arrange(route: Route, live: Live, now_s: float) -> Arranged:
     """
     if not live.flagged:
         if route.arranged is not None:
-            return Arranged(route.arranged)
+            return route.arranged
         return Arranged(
             tuple((target, False) for target in _in_order(route.chosen, route.targets, route.crossing_candidates, route.crossing))
         )
