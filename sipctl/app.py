@@ -156,6 +156,74 @@ def _router(arguments: argparse.Namespace) -> int:
     return run_router(Wire(socket.socket(fileno=arguments.wire), takeover), make_core, failpoints)
 
 
+def _controller(arguments: argparse.Namespace) -> int:
+    from sipctl.clock import monotonic_s, unix_s
+    from sipctl.control.controller import Surroundings, run_controller
+    from sipctl.control.dns import DnsPython
+    from sipctl.control.ports import CompileResult
+    from sipctl.engine.embedded.link import ChildWire, ControllerLinks
+    from sipctl.engine.embedded.wire import Generation, Planned, Remark
+    from sipctl.engine.generation import Generations
+    from sipctl.routing.snapshot import RoutingState
+    from sipctl.routing.table import load_table
+    from sipctl.store.sqlite import SqliteStore
+    from sipctl.supervisor.compiler import Compiler
+    from sipctl.supervisor.plan_folder import read_texts
+
+    async def live() -> None:
+        loop = asyncio.get_running_loop()
+        links = ControllerLinks()
+        control = ChildWire(socket.socket(fileno=arguments.wire), links.take)
+        store = SqliteStore(arguments.state / STORE_FILE)
+        compiler = Compiler(arguments.state / "tmp", arguments.node)
+        generations = Generations(arguments.state / "snapshots")
+        compiled: dict[int, str] = {}  # revision → its image
+        first_files = store.live_revision()
+
+        async def compile_plan(
+            files: Mapping[str, str], revision: int, ids: Mapping[str, Mapping[str, int]], despite: tuple[str, ...] = ()
+        ) -> CompileResult:
+            result = await compiler(files, revision, ids, despite)
+            compiled[revision] = result.image_path
+            return result
+
+        def read_folder() -> Mapping[str, str] | None:
+            try:
+                return read_texts(arguments.config)
+            except SipctlError:
+                if first_files is None:
+                    raise
+                return None  # a running system needs no folder
+
+        def write_generation(state: RoutingState, image: str) -> None:
+            generations.write(state, Path(image).read_bytes())
+            loop.call_soon_threadsafe(control.say, Generation(state.term, state.seq, state.revision))
+
+        def on_ready(revision: int) -> None:
+            control.say(Planned(revision, load_table(Path(compiled.pop(revision)).read_bytes()).topology.listens))
+            compiled.clear()
+            if first_files is not None and (folder := read_folder()) is not None and dict(folder) != dict(first_files.files):
+                control.say(Remark(f"folder differs from live revision {revision}: sipctl diff"))
+
+        around = Surroundings(
+            links=links,
+            store=store,
+            compile_plan=compile_plan,
+            read_folder=read_folder,
+            write_generation=write_generation,
+            resolver=DnsPython(),
+            mono_s=monotonic_s,
+            wall_s=unix_s,
+            expected_routers=0 if first_files is None else 1,  # before the first plan there are no sockets, so no routers
+        )
+        try:
+            await control.live("controller", run_controller(around, control.stopped, on_ready))
+        finally:
+            store.close()
+
+    return _live_as_child(live, arguments)
+
+
 def _desk(arguments: argparse.Namespace) -> int:
     from sipctl.api.desk import run_desk
     from sipctl.clock import monotonic_s, unix_s
@@ -217,6 +285,7 @@ def _said(error: SipctlError) -> str:
 ROLES: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "supervisor": _supervisor,
     "router": _router,
+    "controller": _controller,
     "desk": _desk,
     "compiler": _compiler,
 }

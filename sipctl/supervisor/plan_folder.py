@@ -43,6 +43,24 @@ def read_folder(root: Path) -> dict[str, bytes]:
     return files
 
 
+def read_texts(root: Path) -> dict[str, str]:
+    """The same as texts, as revisions keep them; a UTF-8 byte order mark stays where it is.
+
+    Raises: FolderError, also naming every file that is not UTF-8.
+    """
+    texts: dict[str, str] = {}
+    wrong = []
+    for path, data in read_folder(root).items():
+        try:
+            texts[path] = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            wrong.append(f"{path}:{line}: not UTF-8")
+    if wrong:
+        raise FolderError("\n".join(wrong), hint="save these files as UTF-8")
+    return texts
+
+
 def _visible_files(folder: Path) -> list[Path]:
     found = []
     for place, folders, names in os.walk(folder):

@@ -360,6 +360,10 @@ class Supervisor:
         elif isinstance(frame, wire.Bound):
             child.is_ready = True
             self._api = self._wanted_api = frame.api  # a desk that comes back keeps its port
+        elif isinstance(frame, wire.Remark):
+            self._note(frame.text)
+            if not self._is_announced:
+                self._say(frame.text)
         elif isinstance(frame, wire.Fatal):
             self._note(f"{self._name(child)} cannot start: {frame.text}")
             if child.role == "desk":

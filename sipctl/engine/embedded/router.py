@@ -117,7 +117,7 @@ def run_router(control: Wire, make_core: MakeCore, failpoints: frozenset[str] = 
     stopped: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append("terminated"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.disable()  # the call path makes no cycles (DESIGN §4.6); what was imported is looked at once, before the slot is waited for
+    gc.disable()  # the call path makes no cycles (DESIGN §4.6); what was imported is looked at once, before any call waits
     gc.collect()
     gc.freeze()
     control.send(wire.Booted("router", os.getpid()))

@@ -86,6 +86,12 @@ class Bound(msgspec.Struct, tag="bound", frozen=True):
     api: str  # host:port
 
 
+class Remark(msgspec.Struct, tag="remark", frozen=True):
+    """A sentence for who started us."""
+
+    text: str
+
+
 class Fatal(msgspec.Struct, tag="fatal", frozen=True):
     """A child cannot start for a reason that only an operator can remove."""
 
@@ -105,7 +111,7 @@ class Report(msgspec.Struct, tag="report", frozen=True):
     holding: Holding | None = None
 
 
-FromChild = Beat | Booted | Ready | Holding | Generation | Planned | Bound | Fatal | Report
+FromChild = Beat | Booted | Ready | Holding | Generation | Planned | Bound | Remark | Fatal | Report
 
 
 # -- supervisor → child --------------------------------------------------------------------------------------------------------
