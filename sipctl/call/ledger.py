@@ -123,6 +123,7 @@ class Ledger:
             self._add_sbc(attempt.sbc_id, -1)
         else:
             self._keep(index, key, relay.cdr_id, now_s, expires_s)
+            relay.counted = False  # the record counts from now on
         core.count("answered")
         core.note(("event", Answered(relay.cdr_id.hex(), unix_s, self._facts(relay, attempt))))
 
