@@ -97,11 +97,23 @@ def _rebuild(core: Core, snapshot: RoutingSnapshot, setup: Setup, targets: dict[
     relay.searching = not relay.flags & (CANCELLED | FINAL_SENT | ANSWERED)
     relay.counted = not relay.flags & (FINAL_SENT | ANSWERED)
     relay.attempts = [_attempt(core, record, targets) for record in setup.attempts]
+    if relay.flags & ANSWERED:
+        _mark_answered(core, relay)
     core.invites[relay.key] = relay
     for attempt in relay.attempts:
         if attempt.state != t.IC_ENDED:
             core.branches[attempt.branch] = relay
     return relay
+
+
+def _mark_answered(core: Core, relay: SetUp) -> None:
+    """The attempt that answered is the one its call's record names; the record counts for all of them."""
+    number = core.ledger.by_cdr.get(relay.cdr_id)
+    answered = None if number is None else core.records.answered(number)
+    for attempt in relay.attempts:
+        attempt.told = True
+        if answered is not None and attempt.sbc_id == answered.sbc_id and attempt.state < t.IC_COMPLETED:
+            attempt.state, attempt.deadline_s = t.IC_ACCEPTED, core.now_s + GONE_S
 
 
 def _attempt(core: Core, record: AttemptRecord, targets: dict[bytes, Target]) -> Attempt:

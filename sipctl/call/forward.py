@@ -211,12 +211,13 @@ class Forwarder:
             relay.state = t.IS_ENDED if relay.invite else t.NS_ENDED
             relay.server_due_s = relay.resend_s = NEVER
         for attempt in tuple(relay.attempts):
+            if attempt.deadline_s <= now_s:
+                self._deadline(relay, attempt)
+                continue
             if attempt.cancel_resend_s <= now_s:
                 self._resend_cancel(attempt)
             if attempt.resend_s <= now_s:
                 self._resend(relay, attempt)
-            if attempt.deadline_s <= now_s:
-                self._deadline(relay, attempt)
         if not self.bury_if_over(relay):
             self.rearm(relay)
 
