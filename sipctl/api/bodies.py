@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
@@ -24,6 +25,8 @@ MAX_PLAN_FILES: Final = 20_000
 MAX_STRING_CHARACTERS: Final = 2_000  # of any string but a plan's file
 MAX_QUERY_CHARACTERS: Final = 4_000
 PLAN_FOLDERS: Final = ("dialplans/", "sbc_configs/")
+WIDEST_PREFIX: Final[Mapping[int, int]] = MappingProxyType({4: 8, 6: 16})  # of a network that a trunk may call from for a time
+BODY_TIMEOUT_S: Final = 60.0
 _THREAD_ABOVE_BYTES: Final = 256 << 10  # a larger body is decoded off the loop
 
 Body = TypeVar("Body", bound=msgspec.Struct)
@@ -88,7 +91,10 @@ async def read_body(request: web.Request, kind: type[Body], limit: int = MAX_BOD
     """
     if request.content_type != "application/json":
         raise Problem(415, "not-json", f"the body is {request.content_type}", hint="send Content-Type: application/json")
-    raw = await _read_bytes(request, limit)
+    try:
+        raw = await asyncio.wait_for(_read_bytes(request, limit), BODY_TIMEOUT_S)
+    except TimeoutError as error:
+        raise Problem(408, "bad-request", f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s") from error
     value = await asyncio.to_thread(_decoded, raw) if len(raw) > _THREAD_ABOVE_BYTES else _decoded(raw)
     texts_of_files = value.get("files") if kind is Apply and isinstance(value, dict) else None
     if isinstance(texts_of_files, dict):
@@ -122,9 +128,12 @@ def check_string(text: str) -> str:
 def network_of(text: str) -> str:
     """Raises: Problem 400 unless the text is an address or a network in CIDR form."""
     try:
-        return str(ipaddress.ip_network(text, strict=True))
+        network = ipaddress.ip_network(text, strict=True)
     except ValueError as error:
         raise Problem(400, "bad-request", f"{text} is no network: {error}", hint="such as 198.51.100.0/28") from error
+    if network.prefixlen < WIDEST_PREFIX[network.version]:
+        raise Problem(400, "bad-request", f"{text} is half the world", hint=f"at most a /{WIDEST_PREFIX[network.version]}")
+    return str(network)
 
 
 def instant_of(text: str) -> float:

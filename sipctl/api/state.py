@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar
 
@@ -29,6 +29,9 @@ MAX_OPERATIONS_OPEN: Final = 256
 MAX_STORE_WAITING: Final = 200
 STORE_TIMEOUT_S: Final = 10.0
 FIRST_ANSWER_S: Final = 5.0  # a write answers 202 when the controller has said nothing by then
+FORGOTTEN_AFTER_S: Final = 300.0  # an operation of an earlier desk that nobody answered by then is lost
+STORE_POLL_S: Final = 0.5
+LOST: Final = "the controller went away before it said what became of this; look at the status and repeat it if it is missing"
 REACHABLE_WITHIN_S: Final = 5.0  # a controller sends a view each second
 
 T = TypeVar("T")
@@ -72,24 +75,33 @@ class DeskState:
 
     def on_answer(self, answer: Answer) -> None:
         known = self._operations.get(answer.id)
-        if known is None or known.is_over:
-            return
-        self._put(
-            msgspec.structs.replace(
-                known, status=answer.status, text=answer.text, code=answer.code, hint=answer.hint, body=dict(answer.body),
-                ended_at_unix_s=self.wall_s() if answer.final else None,
-            )
+        if known is None:
+            self._in_background(self._answered_late(answer))
+        elif not known.is_over:
+            self._put(self._answered(known, answer))
+
+    def _answered(self, known: Operation, answer: Answer) -> Operation:
+        return msgspec.structs.replace(
+            known, status=answer.status, text=answer.text, code=answer.code, hint=answer.hint, body=dict(answer.body),
+            ended_at_unix_s=self.wall_s() if answer.final else None,
         )  # fmt: skip
+
+    async def _answered_late(self, answer: Answer) -> None:
+        """The desk before this one asked; its operation stands in the store."""
+        try:
+            stored = await self.ask_store(lambda: self.store.operations.get(answer.id))
+        except Problem:
+            self.unsaved_operations += 1
+            return
+        if stored is not None and not stored.is_over:
+            self._put(self._answered(stored, answer))
 
     def on_link(self, sender: Sender | None) -> None:
         """A link to a controller is there, or gone: what was asked over the old one gets no answer any more."""
         self.sender = sender
         for identifier in list(self._changed):
             known = self._operations[identifier]
-            text = (
-                "the controller went away before it said what became of this; look at the status and repeat it if it is missing"
-            )
-            self._put(msgspec.structs.replace(known, status="lost", code="lost", text=text, ended_at_unix_s=self.wall_s()))
+            self._put(msgspec.structs.replace(known, status="lost", code="lost", text=LOST, ended_at_unix_s=self.wall_s()))
             self.lost_operations += 1
 
     @property
@@ -168,10 +180,15 @@ class DeskState:
             if changed is None or left_s <= 0:
                 return known
             await _within(changed, left_s)
-        stored = await self.ask_store(lambda: self.store.operations.get(identifier))
-        if stored is None:
-            raise Problem(404, "not-found", f"there is no operation {identifier}")
-        return stored
+        while True:
+            stored = await self.ask_store(lambda: self.store.operations.get(identifier))
+            if stored is None:
+                raise Problem(404, "not-found", f"there is no operation {identifier}")
+            if not stored.is_over and self.wall_s() - stored.at_unix_s > FORGOTTEN_AFTER_S:
+                return msgspec.structs.replace(stored, status="lost", code="lost", text=LOST, ended_at_unix_s=self.wall_s())
+            if stored.is_over or self.mono_s() >= until_s:
+                return stored
+            await asyncio.sleep(STORE_POLL_S)
 
     def _put(self, operation: Operation) -> None:
         self._operations[operation.id] = operation
@@ -191,7 +208,10 @@ class DeskState:
         if self._waiting >= MAX_STORE_WAITING:
             self.unsaved_operations += 1
             return
-        task = asyncio.ensure_future(self._saved(operation))
+        self._in_background(self._saved(operation))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._saves.add(task)
         task.add_done_callback(self._saves.discard)
 

@@ -45,9 +45,12 @@ def failover(
     dry_run: DryRunOption = False,
     force: ForceOption = [],  # noqa: B006 - typer copies it
     timeout: TimeoutOption = DEFAULT_TIMEOUT_S,
+    local: Annotated[bool, typer.Option("--local", help="Not built yet: without a controller.", hidden=True)] = False,
     state: StateOption = None,
 ) -> None:
     """Send new calls to the other tenant and hold them there until failback; calls that are up stay up."""
+    if local:
+        stop(EXIT_USAGE, "`failover --local` is not built yet", "a controller that died is back by itself: sipctl status")
     if [group is not None, tenant is not None, every].count(True) != 1:
         stop(EXIT_USAGE, "say which: GROUP, --tenant GLOB, or --all")
     body: dict[str, Any] = {"to": to.value}

@@ -64,10 +64,11 @@ def apply(
     client = Client.find(state_dir(state))
     body = {"files": files, "base": base, "commit": commit, "despite": [word.value for word in despite]}
     try:
-        carry_out(client, "/v1/revisions", body, reason=reason, dry_run=dry_run, force=force, timeout_s=timeout)
+        done = carry_out(client, "/v1/revisions", body, reason=reason, dry_run=dry_run, force=force, timeout_s=timeout)
     except ApiProblemError as problem:
-        print_findings(problem.body.get("body") or {})
+        print_findings(problem.body.get("body") or {}, folder)
         raise
+    print_findings(done.get("body") or {}, folder)
 
 
 def revisions(

@@ -206,6 +206,8 @@ async def test_each_write_becomes_its_command(
          400, "bad-request"),
         ("/v1/trunks/carrier-one/allow", {"cidr": "10.0.0.0/8", "until": "2001-01-01T00:00:00Z", "reason": "x"},
          400, "bad-request"),
+        ("/v1/trunks/carrier-one/allow", {"cidr": "0.0.0.0/0", "until": "2099-01-01T00:00:00Z", "reason": "x"},
+         400, "bad-request"),
         ("/v1/node/admin", {"state": "disabled", "reason": "x"}, 400, "bad-request"),
         ("/v1/revisions", {"files": {"../etc/passwd": "x"}, "reason": "x"}, 400, "bad-request"),
         ("/v1/revisions", {"files": {"dialplans/../../x.yaml": "x"}, "reason": "x"}, 400, "bad-request"),
@@ -306,6 +308,26 @@ async def test_operations_outlive_the_desk(tmp_path: Path) -> None:
     async with Session(f"http://{second.address}", headers={"Authorization": f"Bearer {second.secret()}"}) as admin:
         assert (await get(admin, f"/v1/operations/{body['id']}"))["status"] == "done"
         assert [entry["id"] for entry in (await get(admin, "/v1/operations"))["operations"]] == [body["id"]]
+    await second.stop()
+
+
+async def test_the_answer_to_a_question_of_an_earlier_desk_is_taken_by_the_next(tmp_path: Path) -> None:
+    first = RunningDesk(tmp_path)
+    await first.start()
+    first.controller.script = lambda command: [Answer(command.id, "accepted", "…", final=False)]
+    async with Session(f"http://{first.address}", headers={"Authorization": f"Bearer {first.secret()}"}) as admin:
+        answered, forgotten = [
+            (await post(admin, "/v1/groups/acme/failover", {"to": "bcp", "reason": "x"}, 202))["id"] for _ in range(2)
+        ]
+    await first.stop()
+    second = RunningDesk(tmp_path)
+    await second.start()
+    async with Session(f"http://{second.address}", headers={"Authorization": f"Bearer {second.secret()}"}) as admin:
+        assert (await get(admin, f"/v1/operations/{answered}"))["status"] == "accepted"
+        second.controller.say(Answer(answered, "done", "every router has it"))
+        assert (await get(admin, f"/v1/operations/{answered}?wait=5"))["status"] == "done"
+        second.now_s += 301
+        assert (await get(admin, f"/v1/operations/{forgotten}"))["status"] == "lost"
     await second.stop()
 
 

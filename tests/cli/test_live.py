@@ -207,7 +207,8 @@ def test_apply_sends_the_folder_and_prints_every_finding(desk: ThreadedDesk, she
     ]
     ended = shell(*arguments)
     assert ended.code == 2 and "the plan has 1 error" in ended.err
-    assert "dialplans/a.yaml:1:1: error key.unknown: x is no section\n  hint: entry_points?" in ended.out
+    where = f"{tmp_path}/plan/dialplans/a.yaml:1:1"
+    assert f"{where}: error key.unknown: x is no section\n  = hint: entry_points?" in ended.out
 
 
 def test_apply_of_no_plan_or_of_no_text_reaches_nobody(desk: ThreadedDesk, shell: Shell, tmp_path: Path) -> None:
