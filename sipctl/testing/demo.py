@@ -20,6 +20,7 @@ import aiohttp
 from rich.console import Console
 
 from sipctl.app import Running, start
+from sipctl.errors import SipctlError
 from sipctl.testing.demo_display import ROLES, Display, Picture
 from sipctl.testing.demo_parties import Traffic, is_lost
 from sipctl.testing.demo_plan import BCP, GROUP, PRIMARY, free_addresses, write_plan
@@ -279,6 +280,9 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="sipctl-demo-") as folder:
         try:
             return asyncio.run(conduct(tty=tty, keep=options.keep, folder=Path(folder), console=console))
+        except SipctlError as error:
+            print(f"sipctl demo: {error.detail}", file=sys.stderr)
+            return error.exit_code
         except OSError as error:
             print(f"sipctl demo: {error}; it needs the addresses 127.20.0.0/16 of a Linux loopback", file=sys.stderr)
             return 2

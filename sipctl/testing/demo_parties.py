@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from random import Random
-from typing import Final
+from typing import Final, cast
 
 from sipctl.testing.caller import Caller, Script
 from sipctl.testing.demo_plan import NUMBER, DemoAddresses
@@ -30,8 +30,7 @@ class Wire(asyncio.DatagramProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.send(self.party.receive(data, (addr[0], addr[1]), self._loop.time()))

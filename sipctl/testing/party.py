@@ -375,7 +375,8 @@ class Party:
             return
         if (*key, "server") in self._finished:
             return
-        self._check_branch(request, now_s)
+        if request.method != "CANCEL":  # one that matches nothing is answered 481 and counted
+            self._check_branch(request, now_s)
         server = Server(key, request, self._reply_address(request, source), now_s)
         if request.method == "CANCEL":
             self._serve(server)
@@ -459,8 +460,6 @@ class Party:
         if failed is not None:
             if failed.final >= 300:
                 failed.acked = True
-            elif failed.final:
-                self.breach(now_s, f"ACK of {ack.call_id} under the branch of an INVITE that got {failed.final}")
             else:
                 self.strays += 1  # a successor sends an ACK it knows nothing of to every target its INVITE may have had
             return
@@ -544,8 +543,8 @@ class Party:
         return [";".join(parts), *rest]
 
     def _via(self, branch: str) -> str:
-        transport = "TCP" if self.reliable else "UDP"
-        return f"SIP/2.0/{transport} {host_port(self.address)};branch={MAGIC_COOKIE}{branch};rport"
+        via = f"{host_port(self.address)};branch={MAGIC_COOKIE}{branch}"
+        return f"SIP/2.0/TCP {via}" if self.reliable else f"SIP/2.0/UDP {via};rport"
 
     def _new(self, kind: str) -> str:
         self._count += 1

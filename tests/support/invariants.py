@@ -129,7 +129,8 @@ class Invariants:
         elif message.to_tag in seen.answered or message.from_tag in seen.answered:
             key = (message.method, message.cseq, message.from_tag, message.to_tag)
             orphan = any(status >= 300 for status, _ in seen.finals) and message.method in ("ACK", "BYE")
-            self._require(orphan or key in seen.heard, f"{message.what} in an established call that none of its ends sent")
+            own = orphan or (message.method == "ACK" and self._was_refused(seen, message))
+            self._require(own or key in seen.heard, f"{message.what} in an established call that none of its ends sent")
             if message.from_tag in seen.answered:
                 self._require(host == seen.caller, f"{message.what} of the SBC goes to {host}, not to the caller")
             else:
@@ -139,12 +140,19 @@ class Invariants:
             key = (message.method, message.cseq, message.from_tag, message.to_tag)
             self._require(key in seen.heard, f"{message.what} that nobody sent")
 
+    def _was_refused(self, seen: _Seen, ack: Message) -> bool:
+        """If this ACK is the hop-by-hop one of a re-INVITE that was refused."""
+        wanted = (ack.cseq, "INVITE", ack.from_tag, ack.to_tag)
+        return any(status >= 300 and rest == wanted for status, *rest_ in seen.replies if (rest := tuple(rest_)))
+
     def _said_attempt(self, message: Message, seen: _Seen, host: str) -> None:
         if message.branch in seen.attempts:
             self._require(seen.attempts[message.branch] == host, "one branch towards two hosts")
             return
         blocked = seen.latest in seen.progressed and not seen.uncertain
         self._require(not blocked, "the search went on after a provisional other than 100")
+        if not seen.attempts:
+            seen.finals.clear()  # it was shed: a stateless 503 leaves no memory, so its INVITE may come again (CALLS 1.6)
         self._require(not seen.finals or seen.uncertain, "the search went on after the caller had a final")
         seen.attempts[message.branch] = host
         seen.latest = message.branch
