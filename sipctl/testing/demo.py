@@ -22,7 +22,7 @@ from rich.console import Console
 from sipctl.app import Running, start
 from sipctl.errors import SipctlError
 from sipctl.testing.demo_display import ROLES, Display, Picture
-from sipctl.testing.demo_parties import Traffic, is_lost
+from sipctl.testing.demo_parties import Traffic, is_lost, is_settled
 from sipctl.testing.demo_plan import BCP, GROUP, PRIMARY, free_addresses, write_plan
 
 FRAME_S: Final = 0.1
@@ -30,6 +30,7 @@ FLOW_S: Final = 7.0  # calls flow before the primary falls silent
 SILENT_S: Final = 12.0
 AFTER_RAMP_S: Final = 3.0
 WAIT_S: Final = 25.0  # for anything that has to happen
+ANSWER_S: Final = 10.0  # for calls that still ring at the end
 HANG_UP_S: Final = 40.0  # until every BYE has its answer
 PRIMARY_SBCS: Final = ("fra-a", "fra-b")
 EXIT_LOST: Final = 1
@@ -100,12 +101,14 @@ class Demo:
 
     async def _end(self) -> None:
         self._enter("everybody hangs up")
-        await self._traffic.stop_placing()
+        traffic = self._traffic
+        await traffic.stop_placing()
+        until_s = self._loop.time() + ANSWER_S
+        while any(note.final is None for note in traffic.notes) and self._loop.time() < until_s:
+            await asyncio.sleep(FRAME_S)
+        traffic.hang_up_all()
         until_s = self._loop.time() + HANG_UP_S
-        while self._loop.time() < until_s:
-            self._traffic.hang_up_all()
-            if all(note.is_over and note.in_dialog[-1:] != [] for note in self._traffic.notes):
-                return
+        while not all(is_settled(note) for note in traffic.notes) and self._loop.time() < until_s:
             await asyncio.sleep(FRAME_S)
 
     # -- what is watched -------------------------------------------------------------------------------------------------------

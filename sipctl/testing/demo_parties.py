@@ -153,6 +153,11 @@ def is_well(note: CallNote) -> bool:
     return note.answered_s is not None and note.ended_by in ("me", "peer") and note.in_dialog[-1:] in ([("BYE", 200)], [])
 
 
+def is_settled(note: CallNote) -> bool:
+    """If nothing more can happen to a call: it is over, and its BYE, if the carrier sent one, has its answer."""
+    return note.is_over and (note.answered_s is None or note.ended_by == "peer" or note.in_dialog[-1:] != [])
+
+
 def is_lost(note: CallNote) -> bool:
     """If a call that is over was not answered, or did not end by an ordinary BYE."""
     return note.is_over and not is_well(note)
