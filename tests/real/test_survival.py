@@ -5,9 +5,12 @@ Counts are asserted here; the seconds are proved by `make accept`.
 
 import json
 
+from tests.accept.hostile import a_request
 from tests.real.test_calls import running_with, the_sbcs
 from tests.support.configs import BCP_SBCS, CARRIER, NUMBER, OTHER_CARRIER, OUTSIDE, PRIMARY_SBCS, a_plan
-from tests.support.processes import Net, Processes, wait_until
+from tests.support.mute import Mute
+from tests.support.processes import SIP_PORT, Net, Processes, wait_until
+from tests.support.product import Product, a_running_product
 from tests.support.sipp import start_carrier, start_sbc
 
 A, B = PRIMARY_SBCS
@@ -128,3 +131,30 @@ def test_every_call_leaves_its_records(net: Net, group: Processes) -> None:
     wait_until(lambda: len(lines()) >= 8, 10, "one attempt and one call line for each of four calls", 0.1)
     assert len(lines()) == 8
     assert {path.stat().st_mode & 0o777 for path in (product.state / "cdr").glob("????-??-??.jsonl")} == {0o600}
+
+
+def test_a_message_that_raises_inside_the_core_costs_that_message_only(net: Net, group: Processes) -> None:
+    the_sbcs(group, net, A)
+    product = a_running_product(group, a_plan(net), {"SIPCTL_FAILPOINTS": "header"})
+    product.wait_operating("fra-a", "in-service")
+    router = product.pid("router-0")
+    held = start_carrier(group, net[CARRIER], net[OUTSIDE], NUMBER, calls=HELD, rate=100, hold_ms=4000)
+    product.wait_calls(HELD)
+    with Mute(net[OTHER_CARRIER]) as poisoner:
+        for method in ("INVITE", "OPTIONS", "BYE"):
+            request = a_request(method, f"sip:{NUMBER}@{net[OUTSIDE]}", net[OTHER_CARRIER])
+            poisoned = request.replace(b"Max-Forwards: 70\r\n", b"Max-Forwards: 70\r\nX-Sipctl-Failpoint: now\r\n")
+            poisoner.send(poisoned, (net[OUTSIDE], SIP_PORT))
+    wait_until(lambda: metric(product, "core_exceptions") >= 3, 10, "the exceptions are counted")
+    start_carrier(group, net[OTHER_CARRIER], net[OUTSIDE], NUMBER, calls=3).succeed(3, 15)
+    held.succeed(HELD, 20)
+    assert product.pid("router-0") == router
+
+
+def metric(product: Product, counter: str) -> float:
+    """The sum of a counter's samples, whatever its labels."""
+    found = 0.0
+    for line in str(product.get("/metrics").body).splitlines():
+        if not line.startswith("#") and counter in line:
+            found += float(line.rsplit(" ", 1)[1])
+    return found
