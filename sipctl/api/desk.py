@@ -235,7 +235,7 @@ async def run_desk(
     try:
         await asyncio.wait(tasks[:1], timeout=TOKENS_WITHIN_S)
         await runner.setup()
-        address = await _bind(runner, api)
+        address = await _bind(runner, _wanted(api, state_dir / "run" / "api"))
         _write_whole(state_dir / "run" / "api", f"{address}\n")
         on_bound(address)
         desk.log.info("the API is served", address=address)
@@ -259,26 +259,35 @@ class _Sender:
             raise ConnectionResetError("the controller is gone")
 
 
-async def _bind(runner: web.AppRunner, api: str) -> str:
+def _wanted(api: str, told: Path) -> tuple[str, ...]:
+    """What to bind, best first. Where any port will do, that of the desk before: whoever uses it finds it again."""
+    try:
+        before = told.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        before = ""
     host, _, port = api.rpartition(":")
-    host = host.strip("[]")
-    if not host or not port.isdigit():
-        raise EngineError(f"{api!r} is no HOST:PORT", hint="such as 127.0.0.1:8080 or [::1]:8080")
-    for attempt in range(1, BIND_TRIES + 1):
-        site = web.TCPSite(runner, host, int(port), reuse_address=True)
-        try:
-            await site.start()
-        except OSError as error:
-            await site.stop()
-            if attempt == BIND_TRIES:
-                raise EngineError(
-                    f"the API cannot be bound to {api}: {error.strerror}", hint="another program has it: ss -lntp"
-                ) from error
-            await asyncio.sleep(BIND_RETRY_S)
-            continue
-        bound = runner.addresses[0]
-        return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
-    raise AssertionError("unreachable")
+    return (before, api) if port == "0" and before.rpartition(":")[0] == host else (api,)
+
+
+async def _bind(runner: web.AppRunner, wanted: tuple[str, ...]) -> str:
+    fault = ""
+    for _ in range(BIND_TRIES):
+        for api in wanted:
+            host, _, port = api.rpartition(":")
+            host = host.strip("[]")
+            if not host or not port.isdigit():
+                raise EngineError(f"{api!r} is no HOST:PORT", hint="such as 127.0.0.1:8080 or [::1]:8080")
+            site = web.TCPSite(runner, host, int(port), reuse_address=True)
+            try:
+                await site.start()
+            except OSError as error:
+                await site.stop()
+                fault = f"the API cannot be bound to {api}: {error.strerror}"
+                continue
+            bound = runner.addresses[0]
+            return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+        await asyncio.sleep(BIND_RETRY_S)
+    raise EngineError(fault, hint="another program has it: ss -lntp")
 
 
 def _is_loopback(address: str) -> bool:

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         complain(str(error), "is `sipctl run` up? `sipctl status --local` reads STATE without it")
         sys.exit(EXIT_UNREACHABLE)
     except ApiProblemError as problem:
-        rule = problem.body.get("rule")
+        rule = problem.body.get("rule") if problem.code == "refused" else None
         complain(f"{problem}{f' (rule {rule})' if rule else ''}", str(problem.body.get("hint") or ""))
         sys.exit(problem.exit_code)
     except SipctlError as error:

@@ -114,6 +114,7 @@ class RunningDesk:
         self.links = MemoryLinks()
         self.controller = FakeController()
         self.store = SqliteStore(state_dir / "sipctl.db")
+        self.api = "127.0.0.1:0"
         self.address = ""
         self.now_s = 1_790_000_000.0
         self.mono_s: Callable[[], float] = time.monotonic
@@ -124,7 +125,7 @@ class RunningDesk:
         bound: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._task = asyncio.ensure_future(
             run_desk(
-                self.links, self.store, self.state_dir, "127.0.0.1:0", mono_s=lambda: self.mono_s(), wall_s=lambda: self.now_s,
+                self.links, self.store, self.state_dir, self.api, mono_s=lambda: self.mono_s(), wall_s=lambda: self.now_s,
                 stopped=self._stopped, node="fra-1", on_bound=bound.set_result,
             )
         )  # fmt: skip

@@ -10,6 +10,7 @@ from aiohttp import web
 from sipctl.api.application import build_app
 from sipctl.api.routes import PUBLIC, ROUTES, Route, allows
 from sipctl.api.state import DeskState
+from sipctl.errors import EngineError
 from sipctl.store.sqlite import SqliteStore
 from sipctl.store.tokens import ROLES
 from sipctl.telemetry.log import LineWriter, logger
@@ -135,6 +136,33 @@ async def test_the_first_start_writes_an_admin_token_for_its_owner_only(desk: Ru
     assert path.stat().st_mode & 0o777 == 0o600
     assert [token.name for token in desk.store.tokens.every()] == ["admin"]
     assert (desk.state_dir / "run" / "api").read_text() == f"{desk.address}\n"
+
+
+async def test_a_desk_that_may_take_any_port_takes_that_of_the_one_before(tmp_path: Path) -> None:
+    first = RunningDesk(tmp_path)
+    await first.start()
+    await first.stop()
+    second = RunningDesk(tmp_path)
+    await second.start()
+    assert second.address == first.address
+    third = RunningDesk(tmp_path)
+    await third.start()
+    assert third.address != first.address, "a port that is taken is no reason not to serve"
+    await third.stop()
+    await second.stop()
+
+
+async def test_an_address_that_is_taken_or_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sipctl.api.desk.BIND_RETRY_S", 0.0)
+    first = RunningDesk(tmp_path)
+    await first.start()
+    for api, text in ((first.address, "cannot be bound"), ("8080", "no HOST:PORT"), ("localhost:http", "no HOST:PORT")):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        second = RunningDesk(tmp_path / "other")
+        second.api = api
+        with pytest.raises(EngineError, match=text):
+            await second.start()
+    await first.stop()
 
 
 async def test_a_second_start_keeps_the_token_and_a_removed_file_stays_removed(tmp_path: Path) -> None:
