@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sipctl.dialplan.build import Builder, IdBook, Ids
 from sipctl.dialplan.check import check
-from sipctl.dialplan.flatten import Clash, block_clashes, exact_clashes, flatten, in_order
+from sipctl.dialplan.flatten import Clash, block_clashes, exact_clashes, flatten
 from sipctl.dialplan.inventory import Inventory, read_dial, read_text
 from sipctl.dialplan.load import Draft, load
 from sipctl.dialplan.number_files import read_number_file
@@ -143,7 +143,7 @@ def _holes(draft: Draft, name: str, report: Report) -> dict[bool, list[tuple[int
 
 def _check_numbers(draft: Draft, inventory: Inventory, report: Report) -> None:
     for scope in inventory.scopes:
-        for clash in exact_clashes(scope.keys, scope.origins, in_order(scope.keys)):
+        for clash in exact_clashes(scope.keys, scope.origins, scope.order()):
             _report_clash(clash, inventory, report)
         for clash in block_clashes(scope.blocks):
             _report_clash(clash, inventory, report)
@@ -179,21 +179,21 @@ def _lay_out(inventory: Inventory, scope_of_trunk: tuple[int, ...]) -> Numbers:
     scopes: list[tuple[int, int]] = []
     for scope in inventory.scopes[:-1]:  # the last one held what had no trunk
         start = len(first)
-        rows = flatten(scope.keys, scope.treatments, in_order(scope.keys), scope.blocks)
+        rows = flatten(scope.keys, scope.treatments, scope.order(), scope.blocks)
         first += rows.first
         last += rows.last
         row += rows.treatment
         scopes.append((start, len(first)))
-    treatments = inventory.treatments
+    columns = inventory.columns
     return Numbers(
         first=first,
         last=last,
         row=row,
-        entry_point=array("I", (made.entry_point for made in treatments)),
-        rule=array("I", (made.rule for made in treatments)),
-        primary_base=array("Q", (made.primary_base for made in treatments)),
-        bcp_base=array("Q", (made.bcp_base for made in treatments)),
-        copied=array("H", (made.primary_copied << 8 | made.bcp_copied for made in treatments)),
+        entry_point=columns.entry_point,
+        rule=columns.rule,
+        primary_base=columns.primary_base,
+        bcp_base=columns.bcp_base,
+        copied=columns.copied,
         rules=tuple(inventory.rules),
         scopes=tuple(scopes),
         words=tuple({word: treatment for word, (treatment, _) in scope.words.items()} for scope in inventory.scopes[:-1]),

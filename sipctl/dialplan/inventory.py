@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sipctl.dialplan.flatten import Block, covers, subtract
+from sipctl.dialplan.flatten import Block, covers, in_order, subtract
 from sipctl.dialplan.report import Mark, Report
 from sipctl.model.numbers import DialledAt, NumberError, NumberText, read_dialled_at, read_number, strip_separators
 from sipctl.routing.numbers import E164_SCOPE, EXACT_TEXT, RULE_EXACT, Treatment
@@ -24,7 +24,7 @@ _MOST_LINE: Final = (1 << _LINE_BITS) - 1
 class Scope:
     """Numbers that may stand beside each other: E.164, or the private ones of some trunks."""
 
-    __slots__ = ("blocks", "keys", "origins", "treatments", "words")
+    __slots__ = ("_order", "blocks", "keys", "origins", "treatments", "words")
 
     def __init__(self) -> None:
         self.keys = array("Q")
@@ -32,6 +32,44 @@ class Scope:
         self.origins = array("Q")
         self.blocks: list[Block] = []
         self.words: dict[str, tuple[int, int]] = {}  # word → (treatment, origin)
+        self._order: Sequence[int] | None = None
+
+    def order(self) -> Sequence[int]:
+        """Indexes of the exact numbers in ascending order, once all are in; sorted once."""
+        if self._order is None or len(self._order) != len(self.keys):
+            self._order = in_order(self.keys)
+        return self._order
+
+
+class Columns:
+    """The treatments, column by column, as the table holds them."""
+
+    __slots__ = ("bcp_base", "copied", "entry_point", "primary_base", "rule")
+
+    def __init__(self) -> None:
+        self.entry_point = array("I")
+        self.rule = array("I")
+        self.primary_base = array("Q")
+        self.bcp_base = array("Q")
+        self.copied = array("H")
+
+    def add(self, made: Treatment) -> int:
+        """Append one; returns its number."""
+        self.entry_point.append(made.entry_point)
+        self.rule.append(made.rule)
+        self.primary_base.append(made.primary_base)
+        self.bcp_base.append(made.bcp_base)
+        self.copied.append(made.primary_copied << 8 | made.bcp_copied)
+        return len(self.rule) - 1
+
+    def add_own(self, entry_point: int, primary: int, bcp: int) -> int:
+        """Append that of one exact number with numbers of its own at the tenants; nobody shares it, so nobody looks for it."""
+        self.entry_point.append(entry_point)
+        self.rule.append(RULE_EXACT)
+        self.primary_base.append(primary)
+        self.bcp_base.append(bcp)
+        self.copied.append(0)
+        return len(self.rule) - 1
 
 
 class Inventory:
@@ -48,6 +86,7 @@ class Inventory:
         "_report",
         "_scopes_of",
         "_treatments",
+        "columns",
         "counts",
         "paths",
         "read_files",
@@ -66,6 +105,7 @@ class Inventory:
         self.scopes = [Scope() for _ in range(scopes)]
         self.rules = {EXACT_TEXT: RULE_EXACT}
         self.counts = [0] * len(scopes_of)  # expressions by entry point
+        self.columns = Columns()
         self.paths: list[str] = []
         self.read_files: set[str] = set()  # number files, also those without a row
         self.used_holes: set[int] = set()  # entry points whose `except` took something away
@@ -74,10 +114,6 @@ class Inventory:
         self._scopes_of = scopes_of
         self._holes = holes
         self._report = report
-
-    @property
-    def treatments(self) -> list[Treatment]:
-        return list(self._treatments)
 
     def origin(self, mark: Mark) -> int:
         """A place as one integer."""
@@ -105,7 +141,10 @@ class Inventory:
             bcp.base if bcp else 0,
             bcp.copied if bcp else 0,
         )
-        return self._treatments.setdefault(made, len(self._treatments))
+        index = self._treatments.get(made)
+        if index is None:
+            index = self._treatments[made] = self.columns.add(made)
+        return index
 
     def exact_treatment(self, entry_point: int, primary: DialledAt | None, bcp: DialledAt | None) -> int:
         """The treatment of exact numbers."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from typing import Any, Final, NamedTuple
 
 from sipctl.dialplan.inventory import Inventory, Scope, read_dial, read_text
@@ -47,9 +47,9 @@ def read_number_file(
         known = [name for name in files if name.endswith((".csv", ".txt", ".tsv"))]
         report.add("file.missing", named_at, f"there is no file {path}", did_you_mean(path, known))
         return
-    text = _decode(path, data, report)
-    if text is not None:
-        _Rows(path, text, item, entry_points, models, inventory, report).read()
+    first_line = _readable(path, data, report)
+    if first_line is not None:
+        _Rows(path, data, first_line, item, entry_points, models, inventory, report).read()
 
 
 class _Lane(NamedTuple):
@@ -59,8 +59,8 @@ class _Lane(NamedTuple):
     entry_point: int
     treatment: int  # with the entry point's own called_at
     least_digits: int  # its called_at copies so many
-    primary: DialledAt | None
-    bcp: DialledAt | None
+    own_primary: int  # key its called_at dials there; 0: the called number; _ODD: it copies digits or is private
+    own_bcp: int
 
 
 class _Columns(NamedTuple):
@@ -76,12 +76,25 @@ class _Columns(NamedTuple):
 class _Rows:
     """One reading of one file."""
 
-    __slots__ = ("_blank", "_entry_points", "_inventory", "_item", "_lanes", "_models", "_path", "_report", "_separated", "_text")
+    __slots__ = (
+        "_blank",
+        "_data",
+        "_entry_points",
+        "_first_line",
+        "_inventory",
+        "_item",
+        "_lanes",
+        "_models",
+        "_path",
+        "_report",
+        "_separated",
+    )
 
     def __init__(
         self,
         path: str,
-        text: str,
+        data: bytes,
+        first_line: str,
         item: NumberFileModel,
         entry_points: Mapping[str, int],
         models: Mapping[str, EntryPointModel],
@@ -89,7 +102,8 @@ class _Rows:
         report: Report,
     ) -> None:
         self._path = path
-        self._text = text
+        self._data = data
+        self._first_line = first_line
         self._item = item
         self._entry_points = entry_points
         self._models = models
@@ -100,11 +114,12 @@ class _Rows:
         self._separated: list[int] = []  # lines with separators in the number
 
     def read(self) -> None:
-        found = _header(self._path, self._text, self._item, self._report)
+        found = _header(self._path, self._first_line, self._item, self._report)
         if found is None:
             return
         delimiter, columns = found
-        reader = csv.reader(StringIO(self._text, newline=""), delimiter=delimiter, strict=True)
+        lines = TextIOWrapper(BytesIO(self._data), encoding="utf-8-sig", newline="")
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
             next(reader)
             self._read_rows(reader, columns)
@@ -118,7 +133,7 @@ class _Rows:
     def _read_rows(self, reader: Any, columns: _Columns) -> None:
         width, number_at, entry_at, primary_at, bcp_at = columns
         file = self._inventory.file(self._path)
-        counts, lanes = self._inventory.counts, self._lanes
+        counts, lanes, add_own = self._inventory.counts, self._lanes, self._inventory.columns.add_own
         rows = 0
         for row in reader:
             rows += 1
@@ -146,11 +161,12 @@ class _Rows:
             bcp = row[bcp_at] if bcp_at >= 0 else ""
             treatment = lane.treatment
             if primary or bcp:
-                at_primary, at_bcp = _plain_dial(primary, lane.primary), _plain_dial(bcp, lane.bcp)
-                if at_primary is _ODD or at_bcp is _ODD:
+                base_primary = _plain_dial(primary) if primary else lane.own_primary
+                base_bcp = _plain_dial(bcp) if bcp else lane.own_bcp
+                if base_primary == _ODD or base_bcp == _ODD:
                     self._read_row(row, reader.line_num, columns)
                     continue
-                treatment = self._inventory.exact_treatment(lane.entry_point, at_primary, at_bcp)
+                treatment = add_own(lane.entry_point, base_primary, base_bcp)
             lane.scope.keys.append(int("1" + digits))
             lane.scope.treatments.append(treatment)
             lane.scope.origins.append(file | reader.line_num << _LINE_SHIFT | 1)
@@ -166,7 +182,7 @@ class _Rows:
         primary, bcp = self._own_called_at(model)
         treatment = self._inventory.exact_treatment(index, primary, bcp)
         copied = max((dialled.copied & ~PRIVATE_BIT for dialled in (primary, bcp) if dialled), default=0)
-        lane = _Lane(scope, index, treatment, max(copied, 1), primary, bcp)
+        lane = _Lane(scope, index, treatment, max(copied, 1), _plain_base(primary), _plain_base(bcp))
         self._lanes[name] = lane
         return lane
 
@@ -235,22 +251,25 @@ class _Rows:
             self._report.add(code, Mark(self._path, lines[0], 1), f"{len(lines):,} {rows} {what} (line {shown})", hint)
 
 
-_ODD: Final = DialledAt(-1, 0)  # a called_at cell that must be read the long way
+_ODD: Final = -1  # a called_at that takes the long way
 
 
-def _plain_dial(cell: str, own: DialledAt | None) -> DialledAt | None:
-    """A called_at cell that is one E.164 number; the entry point's own if it is empty; _ODD if it is anything else."""
-    if not cell:
-        return own
+def _plain_dial(cell: str) -> int:
+    """The key of a called_at cell that is one E.164 number; _ODD if it is anything else."""
     digits = cell[1:]
     if cell[0] == "+" and digits.isdigit() and digits.isascii() and digits[0] != "0" and len(digits) <= MAX_E164_DIGITS:
-        return DialledAt(int("1" + digits), 0)
+        return int("1" + digits)
     return _ODD
 
 
-def _header(path: str, text: str, item: NumberFileModel, report: Report) -> tuple[str, _Columns] | None:
+def _plain_base(own: DialledAt | None) -> int:
+    if own is None:
+        return 0
+    return _ODD if own.copied else own.base
+
+
+def _header(path: str, first: str, item: NumberFileModel, report: Report) -> tuple[str, _Columns] | None:
     """Delimiter and columns, from the first line."""
-    first = text.split("\n", 1)[0].rstrip("\r")
     wanted = item.columns
     best: tuple[str, list[str]] | None = None
     for delimiter in _DELIMITERS:
@@ -287,18 +306,21 @@ def _header(path: str, text: str, item: NumberFileModel, report: Report) -> tupl
     return delimiter, _Columns(len(cells), *(at(column) for column in columns))
 
 
-def _decode(path: str, data: bytes, report: Report) -> str | None:
+def _readable(path: str, data: bytes, report: Report) -> str | None:
+    """The first line, if all of the file is UTF-8."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         report.add(
             "file.not-utf8", Mark(path, 1, 1), "this is UTF-16, as spreadsheets save 'Unicode text'", "save it as CSV UTF-8"
         )
         return None
     try:
-        return data.decode("utf-8-sig")
+        data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         report.add("file.not-utf8", Mark(path, line, 1), "this line holds a byte that is not UTF-8", "save the file as CSV UTF-8")
         return None
+    end = data.find(b"\n")
+    return data[: end if end >= 0 else len(data)].decode("utf-8-sig").partition("\r")[0]
 
 
 def _join(yaml_path: str, name: str) -> str:
