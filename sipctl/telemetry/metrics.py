@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -34,7 +35,10 @@ class Metrics:
             view: the last view as {"status": …, "detail": …}, None before the first.
             view_age_s: its age in seconds.
         """
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a time stamp beside each counter, which nobody asked for
         self.registry = CollectorRegistry()
+        build = Gauge("sipctl_build_info", "Which sipctl this is.", ("version",), registry=self.registry)
+        build.labels(version("sipctl")).set(1)
         self._calls = Counter(
             "sipctl_calls", "Calls that ended.", ("group", "tenant", "role", "result", "cause_class"), registry=self.registry
         )
@@ -184,19 +188,24 @@ def _of_trunks(status: Mapping[str, Any]) -> Iterator[Metric]:
 
 
 def _of_detail(detail: Mapping[str, Any]) -> Iterator[Metric]:
-    counters = detail.get("counters")
-    if isinstance(counters, Mapping):
-        yield _labelled_counter(
-            "sipctl_router_events", "What routers count: messages, retransmissions, drops.", "event", counters
-        )
-    probes = detail.get("probes")
-    if isinstance(probes, Mapping):
-        samples = [
-            ((str(name),), float(probe["rtt_ms"]) / 1000)
-            for name, probe in sorted(probes.items())
-            if isinstance(probe, Mapping) and isinstance(probe.get("rtt_ms"), int | float)
-        ]
-        yield _gauge("sipctl_probe_rtt_seconds", "Round trip of the last answered probe.", samples, ("sbc",))
+    counters = detail.get("counters") or {}
+    yield _labelled_counter("sipctl_router_events", "What routers count: messages, retransmissions, drops.", "event", counters)
+    entries = sorted((detail.get("entry_points") or {}).items())
+    yield _gauge("sipctl_entry_point_calls_active", "Calls up to an entry point.",
+                 [((name,), entry.get("calls") or 0) for name, entry in entries], ("entry_point",))  # fmt: skip
+    yield _gauge("sipctl_entry_point_numbers", "Numbers of an entry point.",
+                 [((name,), entry.get("numbers") or 0) for name, entry in entries], ("entry_point",))  # fmt: skip
+    gaps = [
+        ((str(router.get("name")),), router["loop_gap_s"])
+        for router in detail.get("routers") or ()
+        if router.get("loop_gap_s") is not None
+    ]
+    yield _gauge("sipctl_router_loop_gap_seconds", "Longest gap of a router's loop since it was heard last.", gaps, ("router",))
+    probes = sorted((detail.get("probes") or {}).items())
+    trips = [((name,), probe["rtt_ms"] / 1000) for name, probe in probes if probe.get("rtt_ms") is not None]
+    yield _gauge("sipctl_probe_rtt_seconds", "Round trip of the last answered probe.", trips, ("sbc",))
+    missed = [((name,), probe.get("missed") or 0) for name, probe in probes]
+    yield _gauge("sipctl_probes_missed", "Probes in a row without a good answer.", missed, ("sbc",))
 
 
 def _labelled_counter(name: str, text: str, label: str, values: Mapping[str, Any]) -> CounterMetricFamily:

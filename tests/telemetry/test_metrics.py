@@ -21,7 +21,9 @@ STATUS: dict[str, Any] = {
 }  # fmt: skip
 DETAIL: dict[str, Any] = {
     "counters": {"invites": 5, "+4930901820": 1, "bad name\n": 2},
-    "probes": {"fra-a": {"rtt_ms": 12.5}},
+    "probes": {"fra-a": {"rtt_ms": 12.5, "missed": 2}, "fra-b": {"rtt_ms": None, "missed": 0}},
+    "routers": [{"name": "r1", "loop_gap_s": 0.3}, {"name": "r2", "loop_gap_s": None}],
+    "entry_points": {"acme-sales": {"group": "acme", "numbers": 302, "calls": 12}},
     "strangers": [("203.0.113.77", 5, 1.0)],
 }
 
@@ -44,6 +46,9 @@ def test_a_view_becomes_gauges() -> None:
         'sipctl_tenant_calls_active{tenant="acme-prod"} 12.0',
         'sipctl_router_events_total{event="invites"} 5.0',
         'sipctl_probe_rtt_seconds{sbc="fra-a"} 0.0125',
+        'sipctl_probes_missed{sbc="fra-a"} 2.0',
+        'sipctl_router_loop_gap_seconds{router="r1"} 0.3',
+        'sipctl_entry_point_calls_active{entry_point="acme-sales"} 12.0',
         "sipctl_revision 812.0",
         "sipctl_alarms_active 1.0",
         "sipctl_controller_reachable 1.0",
@@ -80,6 +85,7 @@ def test_no_number_call_id_or_stranger_is_ever_a_label() -> None:
 
 def test_without_a_view_the_page_still_answers() -> None:
     text = metrics(None, None).text().decode()
+    assert "sipctl_build_info{version=" in text and "_created" not in text
     assert "sipctl_controller_reachable 0.0" in text
     assert "sipctl_revision" not in text
 
