@@ -17,6 +17,8 @@ from collections.abc import Iterator
 
 from sipctl.dialplan.compile import compile_plan
 from sipctl.dialplan.plan_tests import Given, settled
+from sipctl.routing.join import RoutingSnapshot
+from sipctl.routing.live import Live
 from sipctl.routing.resolve import Route, resolve
 from sipctl.routing.select import arrange
 from sipctl.routing.table import load_table
@@ -64,7 +66,8 @@ def measure(count: int, kind: str) -> None:
     started = time.process_time()
     table = load_table(compiled.image)
     load_s = time.process_time() - started
-    print(f"{kind:7} compile {took_s:5.1f} s, load {load_s * 1000:4.0f} ms, {len(compiled.image) / 1e6:5.1f} MB, {compiled.numbers:,} rows")
+    size_mb = len(compiled.image) / 1e6
+    print(f"{kind:7} compile {took_s:5.1f} s, load {load_s * 1000:4.0f} ms, {size_mb:5.1f} MB, {compiled.numbers:,} rows")
     snapshot, live = settled(table, Given())
     wanted = random.Random(2).sample(numbers, min(BATCH, count))
     gc.freeze()
@@ -74,7 +77,7 @@ def measure(count: int, kind: str) -> None:
     print(f"        resolve and arrange {best_us:4.1f} µs CPU, best of {BATCHES} batches of {len(wanted):,}")
 
 
-def _batch(snapshot, live, wanted: list[str]) -> float:  # type: ignore[no-untyped-def]
+def _batch(snapshot: RoutingSnapshot, live: Live, wanted: list[str]) -> float:
     started = time.process_time()
     for number in wanted:
         route = resolve(snapshot, live, 0, number, None, b"+4917012345", 0.0)
