@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from tests.accept.lab import A, B, Lab, must
+from tests.accept.lab import BCP_A, A, Lab, must
 from tests.support.configs import CARRIER, INSIDE, NUMBER, OTHER_CARRIER, OUTSIDE, STRANGER
 from tests.support.mute import Mute
 from tests.support.processes import SIP_PORT, wait_until
@@ -57,7 +57,11 @@ def a_stranger_gets_no_packet(lab: Lab) -> list[str]:
 
 
 def a_hostile_trunk_and_sbc_reach_nobody_and_end_nothing(lab: Lab) -> list[str]:
-    """Foreign Route, foreign Request-URI, another call's token, flipped tokens, forged responses, 10,000 guesses."""
+    """Foreign Route, foreign Request-URI, another call's token, flipped tokens, forged responses, 10,000 guesses.
+
+    The attackers know everything: Call-IDs, tags and tokens of all calls. They are a trunk and a tenant's SBC of the plan, but
+    not the trunk and the tenant of these calls.
+    """
     net, group = lab.net, lab.group
     start_sbc(group, net[A])
     plan = lab.plan()
@@ -70,7 +74,7 @@ def a_hostile_trunk_and_sbc_reach_nobody_and_end_nothing(lab: Lab) -> list[str]:
     product.wait_calls(HELD)
     wait_until(lambda: len(held.dialogs()) == HELD, 5, "the tokens of all calls are known")
     dialogs = held.dialogs()
-    with Mute(net[FOREIGN]) as foreign, Mute(net[OTHER_CARRIER]) as trunk, Mute(net[B]) as sbc:
+    with Mute(net[FOREIGN]) as foreign, Mute(net[OTHER_CARRIER]) as trunk, Mute(net[BCP_A]) as sbc:
         for attacker, door in ((trunk, net[OUTSIDE]), (sbc, net[INSIDE])):
             _attack(attacker, (door, SIP_PORT), net[FOREIGN], dialogs)
         guesses = _guess(trunk, (net[OUTSIDE], SIP_PORT), dialogs)
@@ -85,8 +89,8 @@ def _attack(attacker: Mute, door: tuple[str, int], foreign: str, dialogs: list[D
     me, away = attacker.host, f"sip:x@{foreign}:{SIP_PORT}"
     attacker.send(a_request("INVITE", f"sip:{NUMBER}@{door[0]}", me, route=f"<sip:{foreign};lr>"), door)
     attacker.send(a_request("INVITE", away, me), door)
-    for dialog in dialogs:
-        ours = f"<sip:{dialog.token}@{door[0]}:{SIP_PORT};lr>"
+    for dialog, other in zip(dialogs, [*dialogs[1:], dialogs[0]], strict=True):
+        ours, theirs = (f"<sip:{known.token}@{door[0]}:{SIP_PORT};lr>" for known in (dialog, other))
         stranger = Dialog(f"other-{dialog.call_id}", dialog.caller_tag, dialog.callee_tag, dialog.token)
         reversed_tags = Dialog(dialog.call_id, dialog.callee_tag, dialog.caller_tag, dialog.token)
         for method in ("BYE", "INVITE", "INFO", "ACK"):
@@ -94,6 +98,7 @@ def _attack(attacker: Mute, door: tuple[str, int], foreign: str, dialogs: list[D
                 attacker.send(a_request(method, away, me, dialog=known, route=ours), door)
                 attacker.send(a_request(method, away, me, dialog=known, route=f"{ours}, <sip:{foreign};lr>"), door)
                 attacker.send(a_request(method, away, me, dialog=known), door)
+                attacker.send(a_request(method, away, me, dialog=known, route=theirs), door)
         for place in range(len(dialog.token)):
             letter = TOKEN_LETTERS[(TOKEN_LETTERS.index(dialog.token[place]) + 1) % len(TOKEN_LETTERS)]
             flipped = f"<sip:{dialog.token[:place]}{letter}{dialog.token[place + 1 :]}@{door[0]}:{SIP_PORT};lr>"
