@@ -78,6 +78,7 @@ class Desk:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._wall_s = wall_s
+        self._node = node
         self.state_dir = state_dir
         self.state = DeskState(store, mono_s=mono_s, wall_s=wall_s)
         self.metrics = Metrics(self._picture, lambda: self.state.view_age_s)
@@ -127,6 +128,7 @@ class Desk:
             return
         if isinstance(frame, View):
             self.state.on_view(frame)
+            self._name_node(frame)
         elif isinstance(frame, Notice):
             self.state.on_notice(frame)
             self.metrics.count_notice(frame.kind)
@@ -134,6 +136,12 @@ class Desk:
         else:
             self.state.on_answer(frame)
             self._log_answer(frame)
+
+    def _name_node(self, view: View) -> None:
+        name = (view.status.get("node") or {}).get("name")
+        if name and name != self._node:
+            self._node = name
+            self.cdr.name_node(name)
 
     def _log_answer(self, answer: Answer) -> None:
         if answer.final:

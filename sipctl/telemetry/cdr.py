@@ -60,7 +60,7 @@ class CallJoiner:
     """The table of open calls. `feed` returns the lines that became complete."""
 
     def __init__(self, node: str = "", max_open: int = MAX_OPEN_CALLS) -> None:
-        self._node = node
+        self.node = node  # as the lines name it
         self._max_open = max_open
         self._open: OrderedDict[str, OpenCall] = OrderedDict()  # oldest first
         self.evicted = 0  # calls forgotten because the table was full
@@ -141,7 +141,7 @@ class CallJoiner:
         return known
 
     def _attempt_line(self, event: Attempt, facts: Facts | None) -> Line:
-        line: Line = {"type": "attempt", "call": event.call, "node": self._node, "attempt_no": event.number}
+        line: Line = {"type": "attempt", "call": event.call, "node": self.node, "attempt_no": event.number}
         if facts is not None:
             line |= _who(facts)
         return line | {
@@ -153,7 +153,7 @@ class CallJoiner:
         }  # fmt: skip
 
     def _call_line(self, event: Ended, known: OpenCall) -> Line:
-        line: Line = {"type": "call", "call": event.call, "node": self._node}
+        line: Line = {"type": "call", "call": event.call, "node": self.node}
         facts = known.facts
         if facts is not None:
             answered_s = known.answered_unix_s

@@ -76,6 +76,10 @@ class CdrWriter:
     def open_calls(self) -> int:
         return len(self._joiner)
 
+    def name_node(self, node: str) -> None:
+        """The plan says what this node is called."""
+        self._joiner.node = node
+
     @property
     def ends_without_facts(self) -> int:
         return self._joiner.ends_without_facts

@@ -396,6 +396,7 @@ async def test_the_ring_forgets_the_oldest_and_says_so() -> None:
 async def test_events_of_routers_become_call_records_and_log_lines(tmp_path: Path) -> None:
     desk = RunningDesk(tmp_path)
     await desk.start()
+    desk.controller.say(a_view(node={"name": "fra-2", "admin": "enabled"}))
     for packet in (
         [Answered("aa", desk.now_s, facts()), LogLine("loop-gap", desk.now_s, "r1", {"called": "+4930901820"})],
         [Ended("aa", desk.now_s, 200, "OK", 16, "caller", True)],
@@ -408,7 +409,8 @@ async def test_events_of_routers_become_call_records_and_log_lines(tmp_path: Pat
     await desk.settled()
     await desk.stop()
     (path,) = (tmp_path / "cdr").glob("2026-*.jsonl")
-    assert [json.loads(line)["called"] for line in path.read_text().splitlines()] == ["+4930901820"]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["called"], line["node"]) for line in lines] == [("+4930901820", "fra-2")]
     log = (tmp_path / "log" / "sipctl.jsonl").read_text()
     assert "loop-gap" in log and "call to +******1820 moved" in log and "4930901820" not in log
 
