@@ -14,6 +14,7 @@ class FakeCore:
     """Echoes by default."""
 
     def __init__(self) -> None:
+        self.is_shedding = False
         self.next_due_s: float | None = None
         self.on_receive: OnReceive = lambda data, where, address, out, notes: out.append((where, b"echo " + data, address))
         self.received: list[tuple[bytes, int, Address]] = []

@@ -31,6 +31,7 @@ MAX_ERRORS_PER_WAKE = 64  # entries read from a socket's error queue at once
 MAX_POISON = 32  # messages kept that raised inside the core
 MAX_POISON_BYTES = 4096  # of each
 POLL_S = 0.1  # the loop turns at least this often, so a longer turn is a stall of ours
+BEHIND_S = 0.25  # a socket that was never found empty for so long: new calls are shed until it is (CALLS 1.6)
 GAP_S = 0.25  # a turn longer than this is told to the core (CALLS 3.5)
 FLOW_BASE = 1 << 20  # numbers from here on are connections, below are listens
 
@@ -57,6 +58,7 @@ class DrivenCore(Protocol):
     def flow_opened(self, flow: int, socket: int, address: Address) -> None: ...
     def flow_closed(self, flow: int, now_s: float, out: Out, notes: Notes) -> None: ...
     def on_gap(self, gap_s: float, now_s: float) -> None: ...
+    is_shedding: bool  # set by the driver: new calls are refused until it has caught up
     def forget(self, data: bytes) -> None: ...
 
 
@@ -73,6 +75,7 @@ class Driver:
 
     __slots__ = (
         "_by_fd",
+        "_full_since_s",
         "_heed",
         "_notes",
         "_out",
@@ -104,11 +107,16 @@ class Driver:
         self._notes: Notes = []
         self._sending = False
         self._stopping = False
+        self._full_since_s: dict[int, float] = {}  # sockets whose batches have been full, and since when: we fall behind
         self.now_s = monotonic_s()
         self.gap_s = 0.0  # longest turn since somebody read and cleared it
         self.poison: deque[tuple[str, bytes]] = deque(maxlen=MAX_POISON)
         self.counters = dict.fromkeys(
-            ("datagrams_in", "datagrams_out", "local_errors", "icmp_errors", "send_retries", "core_exceptions", "loop_gaps"), 0
+            (
+                "datagrams_in", "datagrams_out", "local_errors", "icmp_errors", "send_retries", "core_exceptions", "loop_gaps",
+                "fell_behind",
+            ),
+            0,
         )
 
     def open(self, listens: Sequence[Listen], sockets: Sequence[socket.socket], streams: StreamSide | None = None) -> None:
@@ -218,6 +226,12 @@ class Driver:
         except OSError:  # a pending ICMP error: the queue tells which peer
             self._read_errors(index, sock, six)
         self.counters["datagrams_in"] += count
+        if count < MAX_BATCH:
+            if self._full_since_s.pop(index, None) is not None and not self._full_since_s:
+                self.core.is_shedding = False
+        elif now_s - self._full_since_s.setdefault(index, now_s) > BEHIND_S and not self.core.is_shedding:
+            self.core.is_shedding = True
+            self.counters["fell_behind"] += 1
 
     def _heed_other(self, ready: Callable[[int], None], mask: int) -> None:
         try:
