@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -185,7 +186,13 @@ def _rfc3339(unix_s: float) -> str | None:
     """UTC with milliseconds; None for 0, which means it did not happen."""
     if unix_s <= 0:
         return None
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, ms = divmod(round(unix_s * 1000), 1000)
+    return f"{_second(second)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=256)  # a call's instants fall into few seconds; spelling one costs 5 µs, six of them a third of a record
+def _second(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _ms(unix_s: float) -> int:

@@ -37,6 +37,7 @@ class Metrics:
         """
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a time stamp beside each counter, which nobody asked for
         self.registry = CollectorRegistry()
+        self._children: dict[tuple[int, tuple[str, ...]], Any] = {}  # as many as there are series: names of the plan, few words
         build = Gauge("sipctl_build_info", "Which sipctl this is.", ("version",), registry=self.registry)
         build.labels(version("sipctl")).set(1)
         self._calls = Counter(
@@ -61,14 +62,22 @@ class Metrics:
         """Count one line of a call record; called from the thread that writes it."""
         if line["type"] == "attempt":
             code = line["sip_code"]
-            self._attempts.labels(line["sbc"], str(code) if code else line["outcome"]).inc()
+            self._child(self._attempts, (line["sbc"], str(code) if code else line["outcome"])).inc()
             return
         group, tenant, role = line.get("group", ""), line.get("tenant", ""), line.get("role", "")
-        self._calls.labels(group, tenant, role, result_of(line), cause_class(line.get("q850_cause"))).inc()
+        self._child(self._calls, (group, tenant, role, result_of(line), cause_class(line.get("q850_cause")))).inc()
         if line.get("failover"):
-            self._reroutes.labels(group, role).inc()
+            self._child(self._reroutes, (group, role)).inc()
         if line.get("pdd_ms") is not None:
-            self._delay.labels(tenant).observe(line["pdd_ms"] / 1000)
+            self._child(self._delay, (tenant,)).observe(line["pdd_ms"] / 1000)
+
+    def _child(self, family: Any, labels: tuple[str, ...]) -> Any:
+        """One series, found without prometheus_client's own look-up, which costs 8 µs."""
+        key = (id(family), labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = family.labels(*labels)
+        return child
 
     def count_notice(self, kind: str) -> None:
         self._notices.labels(kind if _SLUG.fullmatch(kind) else "other").inc()
