@@ -62,7 +62,7 @@ class Caller(Party):
             ("To", f"<sip:{called}@{host_port(to)}>"),
             ("Call-ID", call_id),
             ("CSeq", "1 INVITE"),
-            ("Contact", f"<sip:{self.name}@{host_port(self.address)}>"),
+            ("Contact", self.contact),
             ("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"),
             *script.headers,
             *([("Content-Type", "application/sdp")] if body else []),

@@ -184,6 +184,11 @@ class Party:
         self.ledger.breach(now_s, self.name, text)
 
     @property
+    def contact(self) -> str:
+        """Contact header of this party."""
+        return f"<sip:{self.name}@{host_port(self.address)}{';transport=tcp' if self.reliable else ''}>"
+
+    @property
     def open_transactions(self) -> int:
         return len(self._clients) + len(self._servers)
 
@@ -198,7 +203,7 @@ class Party:
         extra = [(SEAL_HEADER, seal(method, dialog.call_id, cseq, dialog.local_tag))]
         body = b""
         if method in ("INVITE", "UPDATE"):
-            extra += [("Contact", f"<sip:{self.name}@{host_port(self.address)}>"), ("Content-Type", "application/sdp")]
+            extra += [("Contact", self.contact), ("Content-Type", "application/sdp")]
             body = an_sdp(f"{dialog.call_id}{cseq}", self.address)
         data = self._in_dialog_bytes(dialog, method, cseq, extra, body)
         client = self._send_request(data, dialog.next_hop, now_s)
@@ -489,10 +494,10 @@ class Party:
         headers += [("From", request.first("from")), ("To", to), ("Call-ID", request.call_id), ("CSeq", request.first("cseq"))]
         body = b""
         if request.method in ("INVITE", "UPDATE") and 200 <= status < 300:
-            headers += [("Contact", f"<sip:{self.name}@{host_port(self.address)}>"), ("Content-Type", "application/sdp")]
+            headers += [("Contact", self.contact), ("Content-Type", "application/sdp")]
             body = an_sdp(f"{request.call_id}{self.name}", self.address)
         elif status > 100 and request.method == "INVITE" and status < 200:
-            headers.append(("Contact", f"<sip:{self.name}@{host_port(self.address)}>"))
+            headers.append(("Contact", self.contact))
         server.last = compose(f"SIP/2.0 {status} {reason}", headers + (extra or []), body)
         self._out.append((server.last, server.to))
         if status >= 200:

@@ -152,6 +152,8 @@ def compose(start: str, headers: Sequence[tuple[str, str]], body: bytes = b"") -
 
 def split_list(value: str) -> list[str]:
     """Split at commas that stand neither in quotes nor in angle brackets."""
+    if "," not in value:
+        return [value.strip()] if value.strip() else []
     parts: list[str] = []
     start, quoted, depth, escaped = 0, False, 0, False
     for index, char in enumerate(value):

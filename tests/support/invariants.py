@@ -40,6 +40,7 @@ class _Seen:
     finals: set[tuple[int, str]] = field(default_factory=set)  # (status, to-tag) of finals said upstream for the first INVITE
     heard: set[tuple[str, int, str, str]] = field(default_factory=set)  # requests: method, CSeq, from-tag, to-tag
     replies: set[tuple[int, int, str, str, str]] = field(default_factory=set)  # responses: status, CSeq, method, tags
+    deaths_at_final: int = 0
     uncertain: bool = False
     late: bool = False  # a second leg was found up too long
 
@@ -134,8 +135,8 @@ class Invariants:
             if message.from_tag in seen.answered:
                 self._require(host == seen.caller, f"{message.what} of the SBC goes to {host}, not to the caller")
             else:
-                own = self._tenant(seen.answered[message.to_tag])
-                self._require(host in own, f"{message.what} of the caller goes to {host}, another tenant's")
+                hosts = self._tenant(seen.answered[message.to_tag])
+                self._require(host in hosts, f"{message.what} of the caller goes to {host}, another tenant's")
         elif message.method not in ("ACK", "OPTIONS"):
             key = (message.method, message.cseq, message.from_tag, message.to_tag)
             self._require(key in seen.heard, f"{message.what} that nobody sent")
@@ -167,6 +168,9 @@ class Invariants:
         elif message.status >= 200:
             if 200 <= message.status < 300:
                 self._require(key in seen.replies, f"{message.what} that no SBC sent")
+            if not seen.attempts and seen.deaths_at_final != self.world.router.deaths:
+                seen.finals.clear()  # refused without a search, so without a record: a successor decides anew
+            seen.deaths_at_final = self.world.router.deaths
             seen.finals.add((message.status, message.to_tag))
             failures = {final for final in seen.finals if final[0] >= 300}
             self._require(len(failures) <= 1, f"the caller heard several finals: {sorted(failures)}")

@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Any, Final
 
 from sipctl.call.core import Core
-
 from sipctl.call.records import SLOT_BYTES
 from sipctl.health.judge import Judge
 from sipctl.routing.join import RoutingSnapshot

@@ -393,7 +393,8 @@ class World:
     def _trace(self, way: str, source: Address, to: Address, data: bytes) -> None:
         self._digest.update(f"{self.now_s:.6f} {way} {source} {to}".encode())
         self._digest.update(data)
-        if b"@" in data and not (data.startswith(b"OPTIONS ") or b" OPTIONS\r\n" in data[:600]) or b";tag=f" in data:
+        probe = data.startswith(b"OPTIONS ") or b" OPTIONS\r\n" in data[:600]
+        if not probe or b";tag=f" in data:
             self._tail.append((self.now_s, way, source, to, data))  # probes would fill it
 
 
