@@ -310,7 +310,7 @@ def test_a_token_needs_a_known_role(path: Path) -> None:
 
 def test_an_operation_is_kept_through_all_its_states(path: Path) -> None:
     store = SqliteStore(path)
-    sent = Operation(id="op-7Q2", op="failover", args={"to": "bcp"}, actor="ops-1", reason="CHG1", at_unix_s=1.0, status="running")
+    sent = Operation(id="op-7Q2", op="failover", args={"to": "bcp"}, actor="ops-1", reason="CHG1", at_unix_s=1, status="running")
     store.operations.save(sent)
     done = Operation(
         id="op-7Q2", op="failover", args={"to": "bcp"}, actor="ops-1", reason="CHG1", at_unix_s=1.0, status="done",
