@@ -249,11 +249,15 @@ class Core:
     @property
     def next_due_s(self) -> float | None:
         """When `tick` has something to do."""
-        due = [self.wheel.next_due_s, self.dialogs.next_due_s]
-        if self.snapshot is not None:
-            due += [self.judge.next_due_s, self.ledger.next_sweep_s, self.next_cells_s]
-        armed = [at_s for at_s in due if at_s is not None]
-        return min(armed) if armed else None
+        due_s = self.wheel.next_due_s
+        if self.snapshot is None:
+            return due_s
+        if due_s is None or self.next_cells_s < due_s:
+            due_s = self.next_cells_s
+        for other_s in (self.judge.next_due_s, self.ledger.next_sweep_s, self.dialogs.next_due_s):
+            if other_s is not None and other_s < due_s:
+                due_s = other_s
+        return due_s
 
     def flow_opened(self, flow: int, socket: int, address: tuple[str, int]) -> None:
         """A connection is up, in either direction; `socket` is the stream listen it belongs to."""

@@ -240,7 +240,7 @@ class Dialogs:
 
     @property
     def next_due_s(self) -> float | None:
-        return min((waiting[0] for waiting in self._waiting), default=None)
+        return min(waiting[0] for waiting in self._waiting) if self._waiting else None
 
     def resume(self) -> None:
         """Go on with requests whose name has an address by now, or whose wait is over (then symmetric)."""
