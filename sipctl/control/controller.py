@@ -72,6 +72,7 @@ MIN_VIEW_S: Final = 0.05  # between two views that were asked for by changes
 FOLDER_S: Final = 60.0
 KEYS_S: Final = 30.0
 DESK_FAULT_S: Final = 60.0  # how long a failed write of the desk stays an alarm
+CANCEL_S: Final = 0.1
 BACKLOG: Final = 2000  # notices and answers that wait for a desk
 EARLY: Final = 1000  # frames kept while the controller boots
 
@@ -172,9 +173,10 @@ class Controller:
 
     async def close(self) -> None:
         """End every task, write what waits, let go of links."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:  # again and again: `wait_for` may swallow a cancellation that meets its result
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(tuple(self._tasks), timeout=CANCEL_S)
         if not self._store.idle:
             await self._store.flush()
         for router in tuple(self._routers.values()):

@@ -8,6 +8,7 @@ from typing import Final
 from sipctl.control.state import swapped
 from sipctl.control.world import Plan, World
 from sipctl.failover.group import settle
+from sipctl.failover.machine import State
 from sipctl.failover.memory import BCP, OUT, PRIMARY, Inputs, Memory, Order, Step, policy_of, resumed
 from sipctl.failover.tenants import domains
 from sipctl.health.self_doubt import WINDOW_S, Seen, doubt, majority, own_fault
@@ -16,6 +17,8 @@ from sipctl.routing.snapshot import Admin, Group, Operating
 OPERATING_WORDS: Final = {
     Operating.UNKNOWN: "unknown", Operating.IN_SERVICE: "in-service", Operating.OUT_OF_SERVICE: "out-of-service",
 }
+
+_NEW: Final = Memory()
 
 Decided = tuple[str, Memory, Inputs, Step]  # group, before, from what, after
 
@@ -30,38 +33,66 @@ def decided(
     plan = world.plan
     if plan is None:
         return world.groups, ()
-    groups = dict(world.groups)
+    groups: dict[str, Memory] = {}
     made: list[Decided] = []
-    crowd = _crowd(world)
+    doubts = Doubts(world, now_s)
+    tenants = plan.topology.tenants
     for group in plan.topology.groups:
-        memory = groups.get(group.name, Memory())
-        inputs = inputs_of(world, plan, group, memory, now_s, unix_s, order=orders.get(group.name), crowd=crowd)
-        after, steps = settle(memory, inputs)
+        memory, order = world.groups.get(group.name, _NEW), orders.get(group.name)
+        primary = world.tenants.get(tenants[group.primary].name)
+        if order is None and _is_at_rest(memory) and primary is not Operating.OUT_OF_SERVICE:
+            continue
+        after, steps = settle(memory, inputs_of(world, plan, group, memory, now_s, unix_s, order=order, doubts=doubts))
         made.extend((group.name, before, given, step) for before, given, step in steps)
-        groups[group.name] = after
-    return groups, tuple(made)
+        if after is not memory:
+            groups[group.name] = after
+    return ({**world.groups, **groups} if groups else world.groups), tuple(made)
+
+
+def _is_at_rest(memory: Memory) -> bool:
+    """Nothing but a lost primary or an order can move this group: most groups, most of the time."""
+    return memory.state == State.NORMAL.value and memory.frozen is None
+
+
+class Doubts:
+    """Why moves must wait, for all groups of one evaluation; what is costly is found out when it is first asked for."""
+
+    def __init__(self, world: World, now_s: float) -> None:
+        self._world = world
+        self._now_s = now_s
+        self._seen: dict[str, Seen] | None = None
+        self._fault = ""
+        self._crowd = ""
+
+    def about(self, tenant: int, since_s: float) -> str:
+        """Why a move to this tenant must wait; "" if it need not."""
+        edge = self._world.edge
+        if edge is None:
+            return ""
+        if self._seen is None:
+            self._seen = _seen(self._world)
+            self._fault = own_fault(self._world.ears)
+            self._crowd = majority(domains(edge), self._seen)
+        return doubt(edge.sbcs_of_tenant[tenant], self._seen, since_s, fault=self._fault, crowd=self._crowd)
 
 
 def inputs_of(
     world: World, plan: Plan, group: Group, memory: Memory, now_s: float, unix_s: float, *, order: Order | None = None,
-    crowd: str = "",
+    doubts: Doubts | None = None,
 ) -> Inputs:
     """What one group is decided from now."""
     tenants = plan.topology.tenants
     names = {PRIMARY: tenants[group.primary].name, BCP: tenants[group.bcp].name}
     states = {side: OPERATING_WORDS[world.tenants.get(name, Operating.UNKNOWN)] for side, name in names.items()}
     is_open = {side: world.tenant_admin.get(name, Admin.ENABLED) is Admin.ENABLED for side, name in names.items()}
-    doubts = {PRIMARY: "", BCP: ""}
-    fault = own_fault(world.ears) if OUT in states.values() else ""
-    if world.edge is not None and (fault or crowd):
+    about = {PRIMARY: "", BCP: ""}
+    if doubts is not None and OUT in states.values():
         began_s = now_s if memory.deadline_s is None else memory.deadline_s - group.hold_off_s
         since_s = min(began_s, now_s - WINDOW_S)
-        seen = _seen(world)
-        for side, index in ((PRIMARY, group.primary), (BCP, group.bcp)):
-            doubts[side] = doubt(world.edge.sbcs_of_tenant[index], seen, since_s, fault=fault, crowd=crowd)
+        about = {side: doubts.about(index, since_s) for side, index in ((PRIMARY, group.primary), (BCP, group.bcp))}
     return Inputs(
         policy_of(group, names[PRIMARY], names[BCP]), states[PRIMARY], states[BCP], now_s, unix_s, world.automation,
-        is_open[PRIMARY], is_open[BCP], doubts[PRIMARY], doubts[BCP], order,
+        is_open[PRIMARY], is_open[BCP], about[PRIMARY], about[BCP], order,
     )
 
 
@@ -85,13 +116,6 @@ def placed(before: Plan, after: Plan, groups: Mapping[str, Memory]) -> Mapping[s
 def _sides(plan: Plan) -> dict[str, tuple[str, str]]:
     tenants = plan.topology.tenants
     return {group.name: (tenants[group.primary].name, tenants[group.bcp].name) for group in plan.topology.groups}
-
-
-def _crowd(world: World) -> str:
-    """Did a majority of failure domains fail together? Asked only while a tenant is out."""
-    if world.edge is None or Operating.OUT_OF_SERVICE not in world.tenants.values():
-        return ""
-    return majority(domains(world.edge), _seen(world))
 
 
 def _seen(world: World) -> dict[str, Seen]:

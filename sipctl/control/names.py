@@ -1,4 +1,4 @@
-"""Names the plan and the calls need, kept resolved: answers live by their TTL, the last good one for days when DNS is down.
+"""Names the plan and the calls need, kept resolved: answers live by their TTL, the last good one for as long as DNS is down.
 
 Who sees what: the controller says which names are wanted; whenever the answers differ from before it is told all of them, whole.
 A bad answer of one name harms no other. An address is refused if it is our own, if it is loopback while we do not listen on
@@ -17,7 +17,6 @@ from sipctl.control.dns import DnsError, Located, Place, Resolver, locate, srv_t
 from sipctl.errors import StoreError
 from sipctl.routing.snapshot import Listen, ResolvedSbc, SbcId, SbcPair, Topology
 
-KEEP_GOOD_S: Final = 7 * 86400.0
 MIN_TTL_S: Final = 5.0
 MAX_TTL_S: Final = 300.0
 RETRY_S: Final = 10.0
@@ -48,7 +47,6 @@ class _Entry:
     """What is known of one name."""
 
     places: tuple[Place, ...] = ()
-    good_s: float = 0.0  # when the places came
     next_s: float = 0.0
     fault: str = ""
     wanted_s: float = 0.0
@@ -135,10 +133,8 @@ class Names:
             except DnsError as failure:
                 entry.next_s = self.mono_s() + RETRY_S
                 entry.fault = f"{failure.detail}; " + ("the last good answer is used" if entry.places else "there is no address")
-                if entry.places and self.mono_s() - entry.good_s > KEEP_GOOD_S:
-                    entry.places = ()
                 return
-            entry.places, entry.good_s, entry.fault = found.places, self.mono_s(), ""
+            entry.places, entry.fault = found.places, ""
             entry.next_s = self.mono_s() + min(max(found.ttl_s, MIN_TTL_S), MAX_TTL_S)
 
     def _usable(self, wanted: Wanted, found: Located) -> Located:

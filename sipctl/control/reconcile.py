@@ -18,7 +18,7 @@ from sipctl.control.changes import plan_change, with_change
 from sipctl.control.groups import OPERATING_WORDS, decided, placed, resumed_groups
 from sipctl.control.ports import Ack, Answer, Command, DecisionRecord, Farewell, Hello, Nack, Notice, Observe
 from sipctl.control.retire import retired_now, unexpired, with_trunk_source
-from sipctl.control.state import PUBLISHED_FROM, WRITTEN_FROM, routing_state, same_content, unchanged, wishes_of
+from sipctl.control.state import MEASURED_FROM, PUBLISHED_FROM, WRITTEN_FROM, routing_state, same_content, unchanged, wishes_of
 from sipctl.control.world import (
     Effect,
     Faults,
@@ -82,7 +82,7 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
             turn.set(keys=keys, signing_key=signing_key)
         case Tick():
             turn.expire()
-    turn.measure()
+    turn.measure(before=world)
     turn.decide(dict(orders))
     turn.publish(before=world)
     if operation is not None:
@@ -131,6 +131,8 @@ class _Turn:
             case Nack():
                 if not known.refused:
                     self.say("router", f"router {frame.name} refused term {frame.term} seq {frame.seq}: {frame.reason}")
+                    if self.world.published is not None:  # once at once, with the table: it may not have had it
+                        self._tells.append(Tell(self.world.published, link))
                 known = replace(known, refused=frame.reason, table="")
             case Observe():
                 self._ears(link, frame)
@@ -176,7 +178,7 @@ class _Turn:
             ),
         )
 
-    def measure(self) -> None:
+    def measure(self, before: World) -> None:
         """The SBCs' and tenants' states as the vantage sees them: on one host, the lowest live router."""
         fresh = [
             router for router in self.world.routers.values()
@@ -190,7 +192,7 @@ class _Turn:
                     word = OPERATING_WORDS[Operating(seen.operating)]
                     self.say("sbc", f"SBC {name} is {word}: {seen.reason}", sbc=name, operating=word)
             self.set(sbcs=vantage.observe.sbcs)
-        if self.world.plan is None or self.world.edge is None:
+        if self.world.plan is None or self.world.edge is None or unchanged(before, self.world, MEASURED_FROM):
             return
         operating = {name: seen.operating for name, seen in self.world.sbcs.items()}
         tenants = {

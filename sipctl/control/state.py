@@ -24,6 +24,7 @@ WRITTEN_FROM: Final = (
     "term", "seq", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "automation", "extra_sources", "retired",
     "resolved",
 )
+MEASURED_FROM: Final = ("plan", "edge", "sbcs", "sbc_admin")  # what tenants' states are made of
 
 
 def unchanged(before: World, after: World, fields: tuple[str, ...]) -> bool:

@@ -98,7 +98,7 @@ class World:
     keys: tuple[SigningKey, ...] = ()
     signing_key: int = 0
     routers: Mapping[int, RouterSeen] = field(default_factory=dict)  # by link
-    sbcs: Mapping[str, SbcObservation] = field(default_factory=dict)  # as measured last, also when the router that measured is gone
+    sbcs: Mapping[str, SbcObservation] = field(default_factory=dict)  # as measured last, also if that router is gone
     tenants: Mapping[str, Operating] = field(default_factory=dict)
     ears: Ears = _NO_EARS
     local_errors: Mapping[int, int] = field(default_factory=dict)  # count told last, by link
