@@ -110,6 +110,7 @@ class Fate:
         final_s = dice.choice((0.05, 0.3, 1.0, 1.4, 4.0))
         then = ((dice.uniform(1.0, 20.0), dice.choice((*METHODS, "BYE"))),) if dice.random() < 0.4 else ()
         ring_s = 0.02 if self.calm else dice.choice((0.02, 0.02, None))
+        ring_s = 0.02 if self.calm else dice.choice((0.02, 0.02, None))
         answer = Behaviour(
             trying_s=dice.choice((0.0, 0.0, 0.2)), ring_s=ring_s, final_s=final_s, then=then,
             answers_despite_cancel=dice.random() < 0.2,
