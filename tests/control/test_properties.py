@@ -16,8 +16,8 @@ from tests.control.test_scenes import without_first_sbc
 
 WORDS = [
     "kill-primary", "kill-bcp", "heal-primary", "heal-bcp", "deaf", "ears", "to-bcp", "to-primary", "failback", "now", "pin",
-    "unpin", "unlatch", "pause", "resume", "drain", "enable", "tenant", "trunk", "allow", "edit", "back", "restart", "lost-writes",
-    "router-dies", "router-returns", "gap", "local-error", "fault", "long",
+    "unpin", "unlatch", "pause", "resume", "drain", "enable", "tenant", "trunk", "allow", "edit", "back", "restart",
+    "lost-writes", "router-dies", "router-returns", "gap", "local-error", "fault", "long",
 ]  # fmt: skip
 
 
