@@ -31,7 +31,7 @@ class Child:
         self.started_s = now_s
         self.beat_s = now_s
         self.is_booted = process is None  # one that was taken over works already
-        self.is_ready = process is None
+        self.is_ready = process is None  # a router reads, a desk serves
         self.is_stopping = False
         self.slot: int | None = None
         self.takeover = ""  # name of its takeover socket in STATE/run
@@ -41,6 +41,12 @@ class Child:
         except OSError:
             sock.close()
             raise
+
+    @property
+    def is_at_work(self) -> bool:
+        """A router reads its sockets, a desk serves its API, a controller or a spare has started."""
+        has_more_to_do = self.role == "desk" or (self.role == "router" and self.slot is not None)
+        return self.is_ready if has_more_to_do else self.is_booted
 
     def send(self, frame: msgspec.Struct, fds: Sequence[int] = ()) -> bool:
         """Say something; False if the child is gone or does not read."""

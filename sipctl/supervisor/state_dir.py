@@ -99,10 +99,11 @@ class StateDir:
 
     # -- run files -------------------------------------------------------------------------------------------------------------
 
-    def note_process(self, name: str, pid: int) -> None:
+    def note_process(self, name: str, pid: int, *, is_ready: bool = True) -> None:
+        """Name a process; `ready` tells whether it does its work yet, a spare's being to wait."""
         process = Process.now(pid)
         if process is not None:
-            self.write(f"{name}.json", json.dumps({"pid": process.pid, "start": process.started}))
+            self.write(f"{name}.json", json.dumps({"pid": process.pid, "start": process.started, "ready": is_ready}))
 
     def process(self, name: str) -> Process | None:
         """The process a run file names, if it is alive."""

@@ -108,7 +108,7 @@ class Supervisor:
         self._stop_reason = ""
         self._failure: wire.Fatal | None = None
         self._serial = 0
-        self._noted: dict[str, int] = {}  # run files as we wrote them
+        self._noted: dict[str, tuple[int, bool]] = {}  # run files as we wrote them
         self._wake_read, self._wake_write = socket.socketpair()
         for end in (self._wake_read, self._wake_write):
             end.setblocking(False)
@@ -229,15 +229,16 @@ class Supervisor:
 
     def _note_processes(self) -> None:
         """Keep STATE/run true: the next supervisor, tests and people go by it."""
-        running = {self._name(child): child.pid for child in reversed(self._children())}  # the older spare has the name
+        running = {self._name(child): child for child in reversed(self._children())}  # the older spare has the name
         for number, spare in enumerate(self._spares[1:], start=2):
-            running[f"spare-{number}"] = spare.pid
-        for name in self._noted.keys() - running.keys():
+            running[f"spare-{number}"] = spare
+        told = {name: (child.pid, child.is_at_work) for name, child in running.items()}
+        for name in self._noted.keys() - told.keys():
             self._state.remove(f"{name}.json")
-        for name, pid in running.items():
-            if self._noted.get(name) != pid:
-                self._state.note_process(name, pid)
-        self._noted = running
+        for name, (pid, is_ready) in told.items():
+            if self._noted.get(name) != (pid, is_ready):
+                self._state.note_process(name, pid, is_ready=is_ready)
+        self._noted = told
 
     def _name(self, child: Child) -> str:
         if child.slot is not None:
@@ -340,11 +341,13 @@ class Supervisor:
     def _heed(self, child: Child, frame: wire.FromChild, fds: list[int]) -> None:
         if isinstance(frame, wire.Booted):
             child.is_booted = True
+            self._note_processes()
         elif isinstance(frame, wire.Ready):
             child.is_ready = True
             self._revision = frame.revision or self._revision
             if child.slot is not None:
                 self._slots[child.slot].boot_deaths = 0
+            self._note_processes()
             self._note(f"{self._name(child)} reads: snapshot {frame.generation}, revision {frame.revision}, {frame.calls} calls")
         elif isinstance(frame, wire.Holding) and len(fds) == 2:
             self._revision = frame.revision
@@ -359,6 +362,7 @@ class Supervisor:
             self._plan(frame)
         elif isinstance(frame, wire.Bound):
             child.is_ready = True
+            self._note_processes()
             self._api = self._wanted_api = frame.api  # a desk that comes back keeps its port
         elif isinstance(frame, wire.Remark):
             self._note(frame.text)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sipctl.engine.embedded import driver as module
 from sipctl.engine.embedded.driver import MAX_BATCH, MAX_POISON, MAX_POISON_BYTES, Driver
 from sipctl.routing.snapshot import Listen
 from tests.engine.fake_core import FakeCore, turn_until
@@ -188,6 +189,39 @@ def test_standing_still_is_told_to_the_core(bench: Bench) -> None:
     assert len(bench.core.gaps) == 1
     assert bench.core.gaps[0] >= 0.3
     assert bench.driver.gap_s == bench.core.gaps[0]
+
+
+def flood(bench: Bench, turns: int) -> list[bool]:
+    """Keep the socket full for so many turns of the loop; says after each whether new calls were shed."""
+    shed: list[bool] = []
+
+    def every(_now_s: float) -> None:
+        shed.append(bench.core.is_shedding)
+        for _ in range(MAX_BATCH + 1):
+            bench.peers[0].sendto(b"hello", bench.address(0))
+        if len(shed) == turns:
+            bench.driver.stop()
+
+    bench.core.on_receive = lambda data, where, address, out, notes: None
+    bench.driver.run(every)
+    bench.driver.resume()
+    return shed
+
+
+def test_a_router_that_stays_behind_sheds_new_calls_and_stops_once_it_has_caught_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CATCH_UP_S", 0.0)
+    monkeypatch.setattr(module, "BEHIND_S", 0.0)
+    assert flood(bench, 20)[-1]
+    turn_until(bench.driver, lambda: not bench.core.is_shedding)
+    assert bench.driver.counters["fell_behind"] == 1
+
+
+def test_what_waited_while_nobody_read_is_no_overload(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CATCH_UP_S", 60.0)
+    monkeypatch.setattr(module, "BEHIND_S", 0.0)
+    assert not any(flood(bench, 20))
 
 
 def test_after_stop_reading_datagrams_wait_for_the_successor(bench: Bench) -> None:

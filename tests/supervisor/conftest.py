@@ -57,7 +57,7 @@ class House:
         self.supervisors.append(supervisor)
         if wait:
             eventually(lambda: self.run_file("ready").exists() and self.pid("supervisor") == supervisor.pid, "ready")
-            eventually(lambda: self.pid("spare") is not None, "a spare")
+            eventually(lambda: self.is_ready("spare"), "a warm spare")
         self.look()
         return supervisor
 
@@ -72,6 +72,9 @@ class House:
     def pid(self, name: str) -> int | None:
         process = self.look().get(name)
         return process.pid if process is not None else None
+
+    def is_ready(self, name: str) -> bool:
+        return self.pid(name) is not None and bool(json.loads(self.run_file(f"{name}.json").read_text())["ready"])
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         pid = self.pid(name)

@@ -32,6 +32,7 @@ class EchoCore:
 
     calls = 0
     next_due_s: float | None = None
+    is_shedding = False
 
     def __init__(self, slot: int, listens: Sequence[Listen], memory: memoryview, *_: object) -> None:
         self._slot = slot

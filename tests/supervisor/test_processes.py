@@ -40,6 +40,7 @@ def test_kill_of_the_router_makes_the_spare_answer_with_the_same_memory(house: H
         assert count > before, "the slot's memory went on"
         assert time.monotonic() - killed_s < 2.0
         eventually(lambda spare=spare: house.pid("spare") not in (None, spare), "a new spare")  # type: ignore[misc]
+        eventually(lambda: house.is_ready("spare"), "it is warm")
 
 
 def test_datagrams_sent_while_no_router_lives_are_answered_by_the_successor(house: House) -> None:

@@ -26,6 +26,7 @@ from sipctl.clock import monotonic_s
 from sipctl.routing.snapshot import Listen
 
 MAX_BATCH = 64  # datagrams per socket and wake, so that timers and other sockets get their turn
+CATCH_UP_S = 2.0  # a router that begins takes what waited for it while nobody read; that is no overload
 MAX_DATAGRAM_BYTES = 65535
 MAX_ERRORS_PER_WAKE = 64  # entries read from a socket's error queue at once
 MAX_POISON = 32  # messages kept that raised inside the core
@@ -75,6 +76,7 @@ class Driver:
 
     __slots__ = (
         "_by_fd",
+        "_calm_from_s",
         "_full_since_s",
         "_heed",
         "_notes",
@@ -171,6 +173,7 @@ class Driver:
         core, poll = self.core, self._poll.poll
         by_fd, watched = self._by_fd, self._watched
         turned_s = monotonic_s()
+        self._calm_from_s = turned_s + CATCH_UP_S
         due_s = core.next_due_s
         while not self._stopping:
             wait_s = POLL_S
@@ -229,7 +232,7 @@ class Driver:
         if count < MAX_BATCH:
             if self._full_since_s.pop(index, None) is not None and not self._full_since_s:
                 self.core.is_shedding = False
-        elif now_s - self._full_since_s.setdefault(index, now_s) > BEHIND_S and not self.core.is_shedding:
+        elif now_s - self._full_since_s.setdefault(index, max(now_s, self._calm_from_s)) > BEHIND_S and not self.core.is_shedding:
             self.core.is_shedding = True
             self.counters["fell_behind"] += 1
 

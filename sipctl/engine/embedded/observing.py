@@ -34,12 +34,13 @@ class ObservedCore(Core):
                 trunks[trunk.name] = TrunkObservation(
                     live.trunk_calls[at], round(live.trunk_cps(at, now_s)), self.invite_times.get(int(trunk.id))
                 )
-            entry_points = {entry.name: live.entry_calls[at] for at, entry in enumerate(snapshot.entry_points) if live.entry_calls[at]}
+            counted = zip(snapshot.entry_points, live.entry_calls, strict=False)
+            entry_points = {entry.name: calls for entry, calls in counted if calls}
             tenants = {tenant.name: live.tenant_calls[at] for at, tenant in enumerate(snapshot.tenants)}
         latest = sorted(self.strangers.items(), key=lambda item: -item[1][1])[:MAX_STRANGERS_TOLD]
         return Observe(
-            name="", at_s=now_s, sbcs=sbcs, trunks=trunks, entry_points=entry_points, tenants=tenants, calls=self.calls, loop_gap_s=0.0,
-            local_errors=0, strangers=tuple((host, int(seen[0]), seen[1]) for host, seen in latest), counters=dict(self.counters),
+            name="", at_s=now_s, sbcs=sbcs, trunks=trunks, entry_points=entry_points, tenants=tenants, calls=self.calls,
+            loop_gap_s=0.0, local_errors=0, strangers=tuple((host, int(seen[0]), seen[1]) for host, seen in latest), counters=dict(self.counters),
             heard_s=self.heard_s, sent_s=self.sent_s,
         )  # fmt: skip
 
