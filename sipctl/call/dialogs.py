@@ -194,6 +194,9 @@ class Dialogs:
                 self._timed_out(relay, attempt)
             self._core.forwarder.rearm(relay)
 
+    def on_acknowledged(self, relay: Relay) -> None:
+        """Nothing is kept that says otherwise."""
+
     def on_ended(self, relay: Relay) -> None:
         """Nothing of it is kept anywhere else."""
 

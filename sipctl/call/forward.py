@@ -40,6 +40,7 @@ class Policy(Protocol):
     def on_silence(self, relay: Relay, attempt: Attempt) -> None: ...
     def on_stalled(self, relay: Relay, attempt: Attempt) -> None: ...
     def on_unreachable(self, relay: Relay, attempt: Attempt) -> None: ...
+    def on_acknowledged(self, relay: Relay) -> None: ...
     def on_ended(self, relay: Relay) -> None: ...
     def note(self, relay: Relay, attempt: Attempt) -> None: ...
 
@@ -130,7 +131,7 @@ class Forwarder:
         if not core.is_stream(attempt.socket):
             attempt.cancel_interval_s = T1_S
             attempt.cancel_resend_s = core.now_s + T1_S
-        attempt.deadline_s = min(attempt.deadline_s, core.now_s + GONE_S)
+        attempt.deadline_s = core.now_s + GONE_S
         core.send(attempt.socket, attempt.cancel_wire, attempt.address)
         core.policy_of(relay).note(relay, attempt)
 
@@ -186,6 +187,7 @@ class Forwarder:
             relay.resend_s = NEVER
             stream = self._core.is_stream(relay.socket)
             relay.server_due_s = self._core.now_s if stream else self._core.now_s + T4_S
+            self._core.policy_of(relay).on_acknowledged(relay)
             self.rearm(relay)
 
     # -- time ------------------------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ class SetUp(Relay):
     """An INVITE that begins a call."""
 
     __slots__ = (
-        "arranged", "asked", "best", "best_status", "cdr_id", "counted", "entry_id", "flags", "position", "record", "ring_unix_s",
+        "arranged", "asked", "best", "best_status", "cdr_id", "counted", "entry_id", "flags", "record", "ring_unix_s",
         "route", "routed_in", "searching", "start_s", "start_unix_s", "tenant_id", "trunk_id",
     )  # fmt: skip
 
@@ -149,8 +149,7 @@ class SetUp(Relay):
     tenant_id: int  # whose count it is in
     route: Route | None  # as resolved last; None after adoption, until it has to search again
     routed_in: RoutingSnapshot | None  # the snapshot `route` and `arranged` belong to
-    arranged: tuple[tuple[Target, bool], ...]  # (target, trial) in order
-    position: int  # of the next target in `arranged`
+    arranged: tuple[tuple[Target, bool], ...]  # (target, trial) still to be tried, in order
     searching: bool
     counted: bool  # in the live counts
     flags: int
@@ -168,7 +167,7 @@ class SetUp(Relay):
         self.trunk_id = self.entry_id = self.tenant_id = 0
         self.route = self.routed_in = None
         self.arranged = ()
-        self.position = self.flags = self.best_status = 0
+        self.flags = self.best_status = 0
         self.searching = True
         self.counted = False
         self.record = -1

@@ -245,37 +245,27 @@ class SetUps:
         self._launch(relay, target, trial)
 
     def _next_target(self, relay: SetUp) -> tuple[Target, bool] | None:
-        """The next in order; one whose state has become bad since is put after the others."""
-        live, now_s = self._core.live, self._core.now_s
-        arranged = relay.arranged
-        while relay.position < len(arranged) and len(relay.attempts) < MAX_ATTEMPTS:
-            target, trial = arranged[relay.position]
-            relay.position += 1
-            sbc = target.sbc
-            bad = (
-                live.operating[sbc] == Operating.OUT_OF_SERVICE
-                or live.resting_until_s[sbc] > now_s
-                or (live.suspect[sbc] and not trial)
-            )
-            others = arranged[relay.position :]
-            if (
-                bad
-                and relay.attempts
-                and others
-                and not all(_is_bad(live.operating[o.sbc], live.suspect[o.sbc]) for o, _ in others)
-            ):
-                arranged = relay.arranged = (*others, (target, trial))
-                relay.position = 0
-                continue
-            return target, trial
-        return None
+        """The next in order; after the first, one whose state has become bad since only if nothing better is left."""
+        left = relay.arranged
+        if not left or len(relay.attempts) >= MAX_ATTEMPTS:
+            return None
+        pick = 0
+        if relay.attempts:
+            pick = next((number for number, (target, trial) in enumerate(left) if trial or not self._is_bad(target)), 0)
+        relay.arranged = left[:pick] + left[pick + 1 :]
+        return left[pick]
+
+    def _is_bad(self, target: Target) -> bool:
+        live, sbc = self._core.live, target.sbc
+        resting = live.resting_until_s[sbc] > self._core.now_s
+        return resting or live.suspect[sbc] or live.operating[sbc] == Operating.OUT_OF_SERVICE
 
     def _route_again(self, relay: SetUp) -> None:
         """The snapshot has changed since this call was routed, or a dead router routed it: search on in the plan of today."""
         core = self._core
         snapshot = core.snapshot
         assert snapshot is not None
-        relay.arranged, relay.position = (), 0
+        relay.arranged = ()
         trunk = snapshot.trunk_by_id.get(relay.trunk_id)
         if trunk is None:
             relay.route = None
@@ -314,7 +304,7 @@ class SetUps:
             attempt.flags |= TRIAL
             live.trial_due_s[target.sbc] = now_s + TRIAL_EVERY_S
             wait_s = TRIAL_NO_REPLY_S
-        elif relay.position >= len(relay.arranged) or len(relay.attempts) + 1 >= MAX_ATTEMPTS:
+        elif not relay.arranged or len(relay.attempts) + 1 >= MAX_ATTEMPTS:
             wait_s = max(wait_s, LAST_NO_REPLY_S)
         if relay.tenant_id != tenant_id:
             core.ledger.move(relay, tenant_id)
@@ -388,6 +378,7 @@ class SetUps:
         core = self._core
         if relay.flags & FINAL_SENT:
             self._end_late_leg(relay, attempt, parse(raw))
+            self.note(relay, attempt)
             core.forwarder.rearm(relay)
             return
         self._heard(attempt)
@@ -489,6 +480,11 @@ class SetUps:
         self._give_up(relay, attempt, "transport-error", advance=True)
         core.forwarder.rearm(relay)
 
+    def on_acknowledged(self, relay: Relay) -> None:
+        """The caller has heard the refusal: a successor need not repeat it."""
+        assert isinstance(relay, SetUp)
+        self.write_server(relay)
+
     def on_ended(self, relay: Relay) -> None:
         assert isinstance(relay, SetUp)
         if relay.record >= 0:
@@ -587,8 +583,7 @@ class SetUps:
                 for target in (*relay.route.targets, *relay.route.crossing):
                     sbc_id = int.from_bytes(target.key[:4], "big")
                     if (target.host, target.port) == (host, port) and all(a.sbc_id != sbc_id for a in relay.attempts):
-                        relay.arranged = ((target, False), *relay.arranged[relay.position :])
-                        relay.position = 0
+                        relay.arranged = ((target, False), *relay.arranged)
                         self.search_on(relay)
                         return 0, b""
         return 480, wire.reply(relay.message, relay.via, 480, to_tag=relay.to_tag, extra=(wire.reason_line(23),))
@@ -661,10 +656,6 @@ _NOBODY: Final = Asked("", None, "", b"", "", b"", b"", False)
 def target_code(target: Target) -> bytes:
     """The target's part of our branch."""
     return b"%08x" % crc32(target.key)
-
-
-def _is_bad(operating: int, suspect: bool) -> bool:
-    return operating == Operating.OUT_OF_SERVICE or suspect
 
 
 def _q850(message: Message) -> int | None:

@@ -43,6 +43,9 @@ class Stateless:
         if method == b"CANCEL":
             core.count("responses_unmatched")
             return
+        if (key in core.invites) if method == b"INVITE" else (method + b" " + key in core.others):
+            core.count("responses_too_late")  # its transaction lives on without that branch and has been answered
+            return
         if not core.is_our_branch(branch, key, method, (host, port)):
             core.count("responses_forged")
             return
