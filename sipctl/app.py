@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,12 @@ class Running:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def role_pid(self, name: str) -> int | None:
         """The process that is supervisor, router-0, spare, controller or desk now."""
@@ -118,11 +125,21 @@ def start(
         supervisor = running.role_pid("supervisor")
         if supervisor == process.pid and ready.exists():
             running.ready = json.loads(ready.read_text(encoding="utf-8"))
-            return running
+            if _answers(running.api):
+                return running
         time.sleep(0.02)
     if process.poll() is None:
         running.stop()
     raise EngineError(f"sipctl did not start: {said.read_text(encoding='utf-8', errors='replace').strip() or 'it said nothing'}")
+
+
+def _answers(api: str) -> bool:
+    """Does the API say that every router holds a snapshot?"""
+    try:
+        with urllib.request.urlopen(f"http://{api}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 # -- roles ---------------------------------------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ class ObservedCore(Core):
         latest = sorted(self.strangers.items(), key=lambda item: -item[1][1])[:MAX_STRANGERS_TOLD]
         return Observe(
             name="", at_s=now_s, sbcs=sbcs, trunks=trunks, entry_points=entry_points, tenants=tenants, calls=self.calls,
-            loop_gap_s=0.0, local_errors=0, strangers=tuple((host, int(seen[0]), seen[1]) for host, seen in latest), counters=dict(self.counters),
+            loop_gap_s=0.0, local_errors=0, counters=dict(self.counters),
+            strangers=tuple((host, int(seen[0]), seen[1]) for host, seen in latest),
             heard_s=self.heard_s, sent_s=self.sent_s,
         )  # fmt: skip
 
