@@ -281,15 +281,13 @@ class Dialogs:
         if CONTACT in response.at:
             uri = _bare(split_list(response.value(CONTACT))[0])
         number = int(invite.value(CSEQ).split()[0])
-        branch = core.branch(attempt.branch, b"ACK", _LATE, attempt.address, attempt.socket)
-        via = core.via_start[attempt.socket] + branch
+        leg = attempt.branch + b"|" + response.to_tag()  # a fork behind the SBC may answer more than once
+        via = core.via_start[attempt.socket] + core.branch(leg, b"ACK", _LATE, attempt.address, attempt.socket)
         core.send(attempt.socket, wire.dialog_request(b"ACK", uri, via, routes, invite, response, number), attempt.address)
-        branch = core.branch(attempt.branch, b"BYE", _LATE, attempt.address, attempt.socket)
-        if branch in core.branches:
-            return
-        key = b"BYE late " + attempt.branch
+        key = b"BYE late " + leg
         if key in core.others:
             return
+        branch = core.branch(leg, b"BYE", _LATE, attempt.address, attempt.socket)
         errand = Errand(key, b"BYE", attempt.socket, attempt.address)
         errand.state = t.NS_ENDED
         core.others[key] = errand
