@@ -105,6 +105,7 @@ class Supervisor:
         self._wanted_api = settings.api
         self._revision = 0
         self._is_announced = False
+        self._said: set[str] = set()
         self._stop_reason = ""
         self._failure: wire.Fatal | None = None
         self._serial = 0
@@ -366,7 +367,8 @@ class Supervisor:
             self._api = self._wanted_api = frame.api  # a desk that comes back keeps its port
         elif isinstance(frame, wire.Remark):
             self._note(frame.text)
-            if not self._is_announced:
+            if frame.text not in self._said:  # a controller that comes back repeats itself
+                self._said.add(frame.text)
                 self._say(frame.text)
         elif isinstance(frame, wire.Fatal):
             self._note(f"{self._name(child)} cannot start: {frame.text}")
