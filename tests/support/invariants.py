@@ -126,7 +126,8 @@ class Invariants:
             self._said_attempt(message, seen, host)
         elif message.method == "CANCEL":
             answered = message.branch in seen.answered_branches and not seen.uncertain
-            self._require(not answered, "CANCEL of an answered leg")
+            wanted = ("CANCEL", message.cseq, message.from_tag, "") in seen.heard  # the caller's own, passed on (CALLS 1.8)
+            self._require(wanted or not answered, "CANCEL of an answered leg")
         elif message.to_tag in seen.answered or message.from_tag in seen.answered:
             key = (message.method, message.cseq, message.from_tag, message.to_tag)
             orphan = any(status >= 300 for status, _ in seen.finals) and message.method in ("ACK", "BYE")
