@@ -169,8 +169,9 @@ class Invariants:
         elif message.status >= 200:
             if 200 <= message.status < 300:
                 self._require(key in seen.replies, f"{message.what} that no SBC sent")
-            if not seen.attempts and seen.deaths_at_final != self.world.router.deaths:
-                seen.finals.clear()  # refused without a search, so without a record: a successor decides anew
+            shed = any(status == 503 for status, _ in seen.finals)
+            if not seen.attempts and (shed or seen.deaths_at_final != self.world.router.deaths):
+                seen.finals.clear()  # refused without a record: statelessly, or by a router that died; decided anew
             seen.deaths_at_final = self.world.router.deaths
             seen.finals.add((message.status, message.to_tag))
             failures = {final for final in seen.finals if final[0] >= 300}
