@@ -1,4 +1,4 @@
-"""CPU time per call beside Kamailio doing the same work, in one run:  python -m bench.cpu_per_call [--rate 500] [--seconds 8]
+"""CPU time per call beside Kamailio doing the same work, in one run:  python -m bench.cpu_per_call [--rate 300] [--seconds 8]
 
 Prints every round and the ratio of the medians. CPU time is the kernel's accounting (user and system) of the processes that carry
 the SIP path: sipctl's router, all of Kamailio's processes.
@@ -46,7 +46,7 @@ def measure(rate: int, seconds: int, rounds: int) -> tuple[float, float] | None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rate", type=int, default=500)
+    parser.add_argument("--rate", type=int, default=300)
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from tests.accept.lab import BCP_A, A, B, Lab, arrivals, largest, must
@@ -10,6 +11,7 @@ from tests.support.configs import CARRIER, NUMBER, OTHER_CARRIER, OUTSIDE, Plan,
 from tests.support.processes import wait_until
 from tests.support.product import Product
 from tests.support.sipp import start_carrier, start_refusing_sbc, start_sbc
+from tests.support.tcp_carrier import Call, Fate, TcpCarrier
 
 HELD = 600
 RATE = 200
@@ -22,6 +24,7 @@ SILENT_SBC, REFUSING_SBC, SECOND_SBC, RINGING_SBC = 41, 42, 43, 44
 SILENT_CARRIER, REFUSING_CARRIER, CANCELLING_CARRIER = 14, 15, 16
 SLOW_MS, REFUSE_AFTER_MS, CANCEL_AFTER_MS = 700, 300, 300
 SIDE_RATE = 20
+TCP_HELD, TCP_RATE, TCP_KILLS = 100, 50, 3
 
 
 def _with_busy_tenants(lab: Lab, plan: Plan) -> Plan:
@@ -102,23 +105,51 @@ def router_killed_over_tcp(lab: Lab) -> list[str]:
     net, group = lab.net, lab.group
     start_sbc(group, net[A])
     product = lab.start(lab.plan(tcp=True), A)
-    reconnect = ("-max_reconnect", "1000", "-reconnect_sleep", "50", "-reconnect_close", "false")
-    held = start_carrier(
-        group, net[CARRIER], net[OUTSIDE], NUMBER, calls=100, rate=100, hold_ms=12_000, transport="t1", extra=reconnect
-    )
-    product.wait_calls(100, 10)
-    coming = start_carrier(
-        group, net[OTHER_CARRIER], net[OUTSIDE], NUMBER, calls=250, rate=50, hold_ms=300, transport="t1",
-        extra=(*reconnect, "-recv_timeout", "8000"),
-    )  # fmt: skip
-    time.sleep(1)
-    _kill_router(product, 2)
-    held.succeed(100, 40)
-    counts = coming.finish(60)
-    must(counts.successful + counts.failed == 250, f"a set-up neither completed nor failed: {counts}")
-    must(counts.successful >= 200, f"more than the set-ups of the moment failed: {counts}")
+    carrier = TcpCarrier(net[CARRIER], net[OUTSIDE], NUMBER)
+    carrier.open()
+    try:
+        held = _calls_up(carrier, TCP_HELD)
+        for _ in range(TCP_KILLS):
+            _place_steadily(carrier, 1.0)
+            dead = product.kill("router-0")
+            _place_steadily(carrier, 2.0)
+            product.wait_for_new("router-0", dead)
+        carrier.turn(3.0)
+        for call in carrier.calls.values():
+            if call.fate is Fate.UP:
+                carrier.hang_up(call)
+        carrier.turn(3.0)
+        lost = [call.number for call in carrier.calls.values() if call.fate in (Fate.LOST, Fate.LEAVING)]
+        must(not lost, f"{len(lost)} calls that were up did not end by their BYE, the first: {lost[:5]}")
+        must(all(call.fate is Fate.ENDED for call in held), "an established call was lost")
+        must(carrier.count(Fate.CALLING) == 0, f"{carrier.count(Fate.CALLING)} set-ups neither completed nor failed")
+        twice = [call.number for call in carrier.calls.values() if call.finals > 1]
+        must(not twice, f"calls {twice[:5]} failed more than once")
+        must(carrier.reconnects >= TCP_KILLS, "the connections did not die with their router")
+        failed = carrier.count(Fate.FAILED)
+        must(failed <= TCP_KILLS * TCP_RATE, f"{failed} set-ups failed: more than a second's at each kill")
+    finally:
+        carrier.close()
     product.wait_calls(0, 60)
-    return [f"2 kills: 0 of 100 established calls lost; {counts.successful} set-ups completed, {counts.failed} failed cleanly"]
+    return [
+        f"{TCP_KILLS} kills: 0 of {TCP_HELD} established calls lost; {carrier.count(Fate.ENDED) - TCP_HELD} set-ups completed, "
+        f"{carrier.count(Fate.FAILED)} ended in one clean failure"
+    ]
+
+
+def _calls_up(carrier: TcpCarrier, count: int) -> list[Call]:
+    for _ in range(count):
+        carrier.place()
+        carrier.turn(0.01)
+    carrier.turn(1.0)
+    must(carrier.count(Fate.UP) == count, f"{carrier.count(Fate.UP)} of {count} calls are up before the first kill")
+    return list(carrier.calls.values())
+
+
+def _place_steadily(carrier: TcpCarrier, seconds: float) -> None:
+    for _ in range(int(seconds * TCP_RATE)):
+        carrier.place()
+        carrier.turn(1 / TCP_RATE)
 
 
 def controller_desk_and_supervisor_killed(lab: Lab) -> list[str]:
@@ -132,11 +163,13 @@ def controller_desk_and_supervisor_killed(lab: Lab) -> list[str]:
     coming = start_carrier(group, net[CARRIER], net[OUTSIDE], NUMBER, calls=count, rate=50, hold_ms=2000)
     figures = []
     for role in ("controller", "desk"):
-        began_s = time.monotonic()
+        began_s, term = time.monotonic(), product.status()["routers"][0]["term"]
         dead = product.kill(role)
         product.wait_for_new(role, dead)
         product.wait_ready()
         wait_until(lambda: product.get("/v1/status").status == 200, 10, "the API answers")
+        if role == "controller":
+            wait_until(partial(_follows_newer, product, term), 15, "the router follows the new controller")
         figures.append(f"{role} back after {time.monotonic() - began_s:.1f} s")
         must(product.wait_group("acme", "on-bcp")["active"] == "bcp", f"the failover was forgotten with the {role}")
     router = product.pid("router-0")
@@ -149,3 +182,8 @@ def controller_desk_and_supervisor_killed(lab: Lab) -> list[str]:
     must(product.wait_group("acme", "on-bcp")["active"] == "bcp", "the failover was forgotten with the supervisor")
     coming.succeed(count, 60)
     return [f"0 of {count} calls failed", *figures]
+
+
+def _follows_newer(product: Product, term: int) -> bool:
+    routers = product.status()["routers"]
+    return bool(routers) and routers[0]["term"] > term
