@@ -31,6 +31,7 @@ CANCEL_SENT: Final = 8
 CANCEL_DONE: Final = 16
 TRIAL: Final = 32  # one call a second at a suspect SBC
 WANTS_CANCEL: Final = 64  # cancel it as soon as a provisional allows
+SETTLED: Final = 128  # its 2xx is in the record
 
 # SetUp.flags, as kept in call records
 CANCELLED: Final = 1  # the caller gave up

@@ -36,6 +36,7 @@ from sipctl.call.relay import (
     FINAL_SENT,
     NEVER,
     PROGRESSED,
+    SETTLED,
     TRIAL,
     Attempt,
     Relay,
@@ -404,6 +405,8 @@ class SetUps:
             if len(relay.attempts) == 1:
                 relay.message = None
                 relay.rest = relay.last = b""
+        if first or not attempt.flags & SETTLED:
+            attempt.flags |= SETTLED
             self._settle_record(relay)
         core.forwarder.rearm(relay)
 

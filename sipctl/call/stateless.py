@@ -8,7 +8,7 @@ branch that INVITE would have had: the one that knows it acts, the others ignore
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sipctl.call import wire
 from sipctl.call.admit import Refusal, choose_trunk, read_asked, request_uri
@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 BRANCH_CHARS = 45  # cookie 7, "r", slot, key id 2, socket 2, target 8, MAC 24
 
 
-class Stateless:
-    """Keeps nothing."""
+MAX_FINALS: Final = 4096  # final responses remembered, so that a caller hears one
 
-    __slots__ = ("_core",)
+
+class Stateless:
+    """Keeps nothing but which final response it passed on last for a request."""
+
+    __slots__ = ("_core", "_finals")
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._finals: dict[bytes, tuple[int, bytes]] = {}  # request → (status, To tag) of the final passed on first
 
     def response(self, branch: bytes, message: Message, data: bytes) -> None:
         """Forward a response without a transaction, or drop it."""
@@ -50,11 +54,24 @@ class Stateless:
             core.count("responses_forged")
             return
         socket = _number(branch[11:13])
-        if socket >= len(core.sockets):
+        if socket >= len(core.sockets) or not self._is_first_final(method + key, message):
             core.count("responses_unmatched")
             return
         core.count("responses_stateless")
         core.send(socket, data, (host, port))
+
+    def _is_first_final(self, request: bytes, message: Message) -> bool:
+        """Two targets of one request may answer after a crash; a refusal is passed on only if nothing else was."""
+        status, tag = message.status, message.to_tag()
+        if status < 200:
+            return True
+        passed = self._finals.get(request)
+        if passed is not None:
+            return passed == (status, tag) or (status < 300 and passed[0] < 300)
+        if len(self._finals) >= MAX_FINALS:
+            self._finals.pop(next(iter(self._finals)))
+        self._finals[request] = (status, tag)
+        return True
 
     def cancel_or_ack(self, message: Message, up: wire.Upstream, party: Party, socket: int) -> None:
         """Send a CANCEL, or the ACK of a non-2xx, after an INVITE nobody here remembers."""
