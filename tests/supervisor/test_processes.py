@@ -7,6 +7,11 @@ import signal
 import socket
 import time
 
+import pytest
+
+from sipctl.engine.embedded import wire
+from sipctl.supervisor.children import spawn
+from sipctl.supervisor.state_dir import Process, StateDir
 from tests.supervisor.conftest import House, eventually, read_ready
 
 
@@ -136,6 +141,21 @@ def test_stopped_router_of_a_dead_supervisor_is_replaced_by_the_spare(house: Hou
     assert pid != old
     assert count > before
     assert not os.path.exists(f"/proc/{old}") or house.pid("router-0") != old
+
+
+@pytest.mark.parametrize("role", ["router", "controller"])
+def test_a_child_whose_supervisor_died_before_it_was_noted_ends_by_itself(house: House, role: str) -> None:
+    state = StateDir(house.state)
+    state.prepare()
+    child = spawn(state, ("-m", "tests.supervisor.fake_app"), role, (), 0.0, takeover="test.sock")
+    try:
+        eventually(lambda: any(isinstance(frame, wire.Booted) for frame, _ in child.frames()), "it has started")
+        assert child.sock is not None
+        child.sock.close()
+        eventually(lambda: Process.now(child.pid) is None, "it ends")
+    finally:
+        child.kill()
+        child.reap()
 
 
 def test_second_run_on_one_state_is_refused_by_name(house: House) -> None:

@@ -161,8 +161,10 @@ class ChildWire:
             await asyncio.sleep(wire.HEARTBEAT_S)
 
     async def listen(self) -> None:
-        """Take what the supervisor hands over; a supervisor that dies stops nobody."""
+        """Take what the supervisor hands over. One that dies stops nobody, unless it never spoke: then no run file names us."""
+        was_spoken_to = False
         while (packet := await self._link.receive()) is not None:
+            was_spoken_to = True
             data, fds = packet
             try:
                 frame = wire.to_child(data)
@@ -174,6 +176,8 @@ class ChildWire:
                 continue  # of a supervisor of another version
             finally:
                 wire.close_all(fds)
+        if not was_spoken_to:
+            self.stopped.set()
 
 
 class RouterEnd:

@@ -64,6 +64,7 @@ class Wire:
     def __init__(self, sock: socket.socket, takeover: socket.socket | None) -> None:
         self.sock: socket.socket | None = sock
         self.takeover = takeover
+        self.was_spoken_to = False  # the supervisor writes our run file first, so one that never spoke left no trace of us
         sock.setblocking(False)
         if takeover is not None:
             takeover.setblocking(False)
@@ -88,6 +89,7 @@ class Wire:
             self.sock.close()
             self.sock = None
             return None
+        self.was_spoken_to = True
         try:
             return wire.to_child(packet[0]), packet[1]
         except msgspec.MsgspecError:  # of a supervisor we do not understand
@@ -109,6 +111,7 @@ class Wire:
             self.sock.close()
         sock.setblocking(False)
         self.sock = sock
+        self.was_spoken_to = True
         return True
 
 
@@ -151,6 +154,8 @@ def _wait_as_spare(control: Wire, stopped: list[str]) -> tuple[wire.Assign, list
             wire.close_all(fds)
             if isinstance(frame, wire.Stop):
                 return None
+        if control.sock is None and not control.was_spoken_to:  # nobody would ever find us
+            return None
     return None
 
 
