@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.accept.lab import set_ups
 from tests.support.configs import BCP_SBCS, BENCH_NUMBER, CARRIER, OUTSIDE, PRIMARY_SBCS, a_plan
 from tests.support.kamailio import start_kamailio
 from tests.support.processes import Net, Processes, a_net, children_of, processes
@@ -87,8 +88,9 @@ def place_calls(beside: Beside, side: str, rate: int, seconds: int, *, response_
     """The same calls through one side."""
     carrier = start_carrier(
         beside.group, beside.net[CARRIER], beside.targets[side], BENCH_NUMBER, calls=rate * seconds, rate=rate, hold_ms=HOLD_MS,
-        response_times=response_times,
+        short_messages=response_times,
     )  # fmt: skip
     counts = carrier.finish(seconds * 6 + 60)
-    times = carrier.response_times_ms() if response_times else []
+    # From the instants of its messages (microseconds): SIPp's own response times come in steps of its 4 ms tick.
+    times = [call.delay_s * 1000 for call in set_ups(carrier)] if response_times else []
     return Round(counts.successful, counts.failed, counts.retransmissions, times)

@@ -1,7 +1,7 @@
 """Post-dial delay beside Kamailio at 500 calls a second:  python -m bench.post_dial_delay [--rate 500] [--seconds 8]
 
-SIPp's own response time of each call, INVITE to 200, from an SBC that answers at once; the same calls straight to that SBC show
-what SIPp itself takes.
+The time from the first INVITE to the 200 of each call, from an SBC that answers at once, by the instants in SIPp's message log;
+the same calls straight to that SBC show what SIPp itself takes.
 """
 
 from __future__ import annotations
