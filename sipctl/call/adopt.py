@@ -142,6 +142,8 @@ def _go_on(core: Core, relay: SetUp) -> None:
             core.setups.terminate(relay)
         else:
             core.setups.search_on(relay)
+    if relay.flags & ANSWERED:
+        core.setups.settle_record(relay)
     core.forwarder.rearm(relay)
 
 

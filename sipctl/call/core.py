@@ -691,7 +691,7 @@ class Core:
     def _set_ring(self, ring: KeyRing) -> None:
         self.ring = ring
         key = hexlify(bytes((ring.signing_id,))).translate(_LETTERS)
-        self._branch_prefix = wire.COOKIE + b"r" + bytes((97 + self.slot,)) + key
+        self._branch_prefix = wire.RELAYED + bytes((97 + self.slot,)) + key
 
     def _unreachable(self, socket: int, address: tuple[str, int]) -> None:
         """Tell every attempt that waits for a reply from that address."""

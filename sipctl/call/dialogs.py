@@ -73,7 +73,7 @@ class Dialogs:
             hop = self.hops.symmetric(parties, socket)
         if hop is None:
             core.count("in_dialog_no_way")
-            self._answer(message, up, socket, 480)
+            self._answer(message, up, socket, 481)
             return
         rest = _rest(message, up, left, hops - 1)
         if message.method == b"ACK":
@@ -100,8 +100,10 @@ class Dialogs:
         relay.rest = rest
         relay.call, relay.from_caller, relay.sbc_id = parties.record, parties.from_caller, parties.sbc_id
         sibling = self.hops.sibling(parties, hop) if parties.from_caller else None
-        if sibling is not None and self.hops.is_unreachable(parties.sbc_id):
-            hop, sibling = sibling, hop
+        if sibling is not None:
+            relay.sibling_host = sibling.host
+            if self.hops.is_unreachable(parties.sbc_id):
+                hop, sibling = sibling, hop
         relay.sibling = sibling
         if invite or sibling is not None:
             relay.message = message
@@ -118,6 +120,8 @@ class Dialogs:
     def _launch(self, relay: InDialog, hop: Hop, uri: bytes) -> None:
         core = self._core
         branch = core.branch(relay.key, relay.method, hop.code, relay.address, relay.socket)
+        if hop.host == relay.sibling_host:
+            branch = wire.SIBLING + branch[len(wire.SIBLING) :]
         attempt = Attempt(branch, hop.socket, (hop.host, hop.port), None)
         attempt.uri = uri
         attempt.via = core.via_start[hop.socket] + branch
@@ -144,7 +148,8 @@ class Dialogs:
         assert isinstance(relay, InDialog)
         if not relay.invite and relay.state >= t.NS_COMPLETED:
             return  # the sibling, or the SBC itself, was quicker
-        if relay.invite and relay.state in (t.IS_COMPLETED, t.IS_CONFIRMED):
+        if relay.invite and relay.state not in (t.IS_PROCEEDING, t.IS_ACCEPTED):
+            self._acknowledge_late(relay, attempt, parse(raw))
             return
         repeated = relay.invite and relay.state == t.IS_ACCEPTED
         core.forwarder.respond(relay, status, data)
@@ -162,6 +167,9 @@ class Dialogs:
             return
         assert isinstance(relay, InDialog)
         if relay.state >= (t.IS_COMPLETED if relay.invite else t.NS_COMPLETED):
+            return
+        if wire.is_doubtful(message.status) and self._hold_back(relay, message.status, data):
+            core.forwarder.rearm(relay)
             return
         core.forwarder.respond(relay, message.status, data)
         if message.status in (481, 408) or (relay.method == b"BYE" and message.status not in _KEEPS_CALL):
@@ -197,6 +205,12 @@ class Dialogs:
     def on_acknowledged(self, relay: Relay) -> None:
         """Nothing is kept that says otherwise."""
 
+    def on_gone(self, relay: Relay, attempt: Attempt) -> None:
+        """Nothing more can come of an attempt that was given up; if it was the last, its sender hears what there is to say."""
+        is_open = relay.state < (t.IS_COMPLETED if relay.invite else t.NS_COMPLETED)
+        if is_open and all(other.state == t.IC_ENDED for other in relay.attempts):
+            self._timed_out(relay, attempt)
+
     def on_ended(self, relay: Relay) -> None:
         """Nothing of it is kept anywhere else."""
 
@@ -210,11 +224,15 @@ class Dialogs:
         self._core.forwarder.rearm(relay)
 
     def _timed_out(self, relay: Relay, attempt: Attempt) -> None:
-        """No final response. An INVITE's sender hears 408; others hear nothing, their own timer F has run out too (RFC 4320)."""
+        """No final response. An INVITE's sender hears 408; others hear nothing: their own timer F has run out (RFC 4320)."""
         core = self._core
         if attempt.state < t.IC_COMPLETED:
             core.forwarder.abandon(relay, attempt)
-        if relay.invite and relay.state == t.IS_PROCEEDING and relay.message is not None:
+        if isinstance(relay, InDialog) and relay.held_back is not None:
+            status, data = relay.held_back
+            core.forwarder.respond(relay, status, data)
+            self._end(relay)
+        elif relay.invite and relay.state == t.IS_PROCEEDING and relay.message is not None:
             data = wire.reply(relay.message, relay.via, 408, to_tag=relay.to_tag, extra=(wire.reason_line(102),))
             core.forwarder.respond(relay, 408, data)
         elif not relay.invite and relay.state < t.NS_COMPLETED:
@@ -222,6 +240,20 @@ class Dialogs:
             relay.server_due_s = core.now_s + GONE_S
         if isinstance(relay, InDialog) and relay.method == b"BYE":
             self._end(relay)
+
+    def _hold_back(self, relay: InDialog, status: int, data: bytes) -> bool:
+        """One of two siblings answered that it knows nothing of the dialog: wait for the other, which may."""
+        waiting = any(other.state < t.IC_COMPLETED for other in relay.attempts)
+        if waiting:
+            relay.held_back = (status, data)
+            return True
+        return False
+
+    def _acknowledge_late(self, relay: InDialog, attempt: Attempt, response: Message) -> None:
+        """The SBC accepted a re-INVITE after its sibling refused it: without an ACK it would end the call (RFC 3261 §14.2)."""
+        if relay.message is not None:
+            self._core.count("late_reinvites_acknowledged")
+            self.end_leg(relay.message, attempt, response, bye=False)
 
     def _finished(self, relay: InDialog, attempt: Attempt) -> None:
         """A final response went back: give up the other attempt, and let go of what is not needed any more."""
@@ -272,7 +304,7 @@ class Dialogs:
         extra = (wire.reason_line(wire.CAUSES[status]),)
         core.send(socket, wire.reply(message, up.line, status, to_tag=core.own_tag(up.key), extra=extra), (up.host, up.port))
 
-    def end_leg(self, invite: Message, attempt: Attempt, response: Message) -> None:
+    def end_leg(self, invite: Message, attempt: Attempt, response: Message, *, bye: bool = True) -> None:
         """ACK and, once, BYE a leg that answered after its caller had heard a refusal."""
         core = self._core
         own = wire.address_text(core.sockets[attempt.socket]).partition(b";")[0]
@@ -285,16 +317,16 @@ class Dialogs:
         via = core.via_start[attempt.socket] + core.branch(leg, b"ACK", _LATE, attempt.address, attempt.socket)
         core.send(attempt.socket, wire.dialog_request(b"ACK", uri, via, routes, invite, response, number), attempt.address)
         key = b"BYE late " + leg
-        if key in core.others:
+        if not bye or key in core.others:
             return
         branch = core.branch(leg, b"BYE", _LATE, attempt.address, attempt.socket)
         errand = Errand(key, b"BYE", attempt.socket, attempt.address)
         errand.state = t.NS_ENDED
         core.others[key] = errand
-        bye = Attempt(branch, attempt.socket, attempt.address, None)
-        bye.uri, bye.via = uri, core.via_start[attempt.socket] + branch
-        data = wire.dialog_request(b"BYE", uri, bye.via, routes, invite, response, number + 1, wire.reason_line(31))
-        core.forwarder.launch(errand, bye, data, core.now_s + TIMER_F_S)
+        last = Attempt(branch, attempt.socket, attempt.address, None)
+        last.uri, last.via = uri, core.via_start[attempt.socket] + branch
+        data = wire.dialog_request(b"BYE", uri, last.via, routes, invite, response, number + 1, wire.reason_line(31))
+        core.forwarder.launch(errand, last, data, core.now_s + TIMER_F_S)
         core.forwarder.rearm(errand)
 
 

@@ -179,13 +179,14 @@ class SetUp(Relay):
 class InDialog(Relay):
     """A request within a dialog."""
 
-    __slots__ = ("call", "from_caller", "sbc_id", "sibling", "waiting_name")
+    __slots__ = ("call", "from_caller", "held_back", "sbc_id", "sibling", "sibling_host")
 
     call: int  # index of the answered call's record, -1 without
     from_caller: bool
     sbc_id: int
     sibling: Hop | None  # takes over if the SBC is unreachable
-    waiting_name: str  # FQDN it waits for, "" otherwise
+    sibling_host: str  # whose answers carry less weight, whichever of the two is asked first; "" without a sibling
+    held_back: tuple[int, bytes] | None  # a refusal that waits for what the other sibling says
 
     def __init__(self, key: bytes, method: bytes, socket: int, address: tuple[str, int]) -> None:
         super().__init__(key, method, socket, address)
@@ -193,7 +194,8 @@ class InDialog(Relay):
         self.from_caller = True
         self.sbc_id = 0
         self.sibling = None
-        self.waiting_name = ""
+        self.sibling_host = ""
+        self.held_back = None
 
 
 class Errand(Relay):

@@ -107,7 +107,8 @@ class SetUps:
             self._shed(message, up, socket, address)
             return
         if not asked.priority and snapshot.node_admin != Admin.ENABLED:
-            self._shed(message, up, socket, address)
+            retry = b"Retry-After: %d" % _spread(up.key)
+            self._refuse(message, up, socket, address, Refusal(503, 42, "this node takes no new calls", retry))
             return
         route = resolve(
             snapshot, core.live, trunk, asked.dialled, asked.phone_context, asked.share_key, core.now_s, asked.priority
@@ -210,8 +211,7 @@ class SetUps:
         """Stateless 503 with a Retry-After that spreads the comers-back over 1–10 s (CALLS 1.6)."""
         core = self._core
         core.count("shed")
-        wait = 1 + up.key[-1] % 10
-        extra = [b"Retry-After: %d" % wait, wire.reason_line(42)]
+        extra = [b"Retry-After: %d" % _spread(up.key), wire.reason_line(42)]
         core.send(socket, wire.reply(message, up.line, 503, to_tag=core.own_tag(up.key), extra=extra), (up.host, up.port))
 
     def _end_unrouted(self, relay: SetUp, status: int, cause: int, reason: str) -> None:
@@ -407,7 +407,7 @@ class SetUps:
                 relay.rest = relay.last = b""
         if first or not attempt.flags & SETTLED:
             attempt.flags |= SETTLED
-            self._settle_record(relay)
+            self.settle_record(relay)
         core.forwarder.rearm(relay)
 
     def on_refusal(self, relay: Relay, attempt: Attempt, message: Message, data: bytes) -> None:
@@ -487,6 +487,9 @@ class SetUps:
         """The caller has heard the refusal: a successor need not repeat it."""
         assert isinstance(relay, SetUp)
         self.write_server(relay)
+
+    def on_gone(self, relay: Relay, attempt: Attempt) -> None:
+        """An attempt given up was told and left when it was given up."""
 
     def on_ended(self, relay: Relay) -> None:
         assert isinstance(relay, SetUp)
@@ -635,7 +638,7 @@ class SetUps:
                 relay.record, relay.state, relay.flags, relay.status, len(relay.attempts), relay.server_due_s, relay.ring_unix_s
             )
 
-    def _settle_record(self, relay: SetUp) -> None:
+    def settle_record(self, relay: SetUp) -> None:
         """After the answer: the small record stands for the call; the big one only serves attempts that may still speak."""
         if relay.record < 0:
             return
@@ -654,6 +657,11 @@ class SetUps:
 
 
 _NOBODY: Final = Asked("", None, "", b"", "", b"", b"", False)
+
+
+def _spread(key: bytes) -> int:
+    """Seconds after which a refused caller may come back: 1 to 10, the same for the same request."""
+    return 1 + crc32(key) % 10
 
 
 def target_code(target: Target) -> bytes:

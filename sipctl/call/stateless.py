@@ -14,7 +14,7 @@ from sipctl.call import wire
 from sipctl.call.admit import Refusal, choose_trunk, read_asked, request_uri
 from sipctl.call.setup import target_code
 from sipctl.routing.resolve import NoRoute, resolve
-from sipctl.sip.message import TO, Message
+from sipctl.sip.message import CALL_ID, TO, Message
 
 if TYPE_CHECKING:
     from sipctl.call.core import Core
@@ -38,8 +38,9 @@ class Stateless:
     def response(self, branch: bytes, message: Message, data: bytes) -> None:
         """Forward a response without a transaction, or drop it."""
         core = self._core
-        below = wire.next_via(message) if len(branch) == BRANCH_CHARS and branch[7:8] == b"r" else None
-        if below is None:
+        ours = len(branch) == BRANCH_CHARS and branch.startswith((wire.RELAYED, wire.SIBLING))
+        below = wire.next_via(message) if ours else None
+        if below is None or (branch.startswith(wire.SIBLING) and wire.is_doubtful(message.status)):
             core.count("responses_unmatched")
             return
         key, host, port = below
@@ -47,18 +48,29 @@ class Stateless:
         if method == b"CANCEL":
             core.count("responses_unmatched")
             return
-        if (key in core.invites) if method == b"INVITE" else (method + b" " + key in core.others):
+        if method != b"INVITE":
+            key = method + b" " + key
+        if key in core.invites or key in core.others:
             core.count("responses_too_late")  # its transaction lives on without that branch and has been answered
             return
         if not core.is_our_branch(branch, key, method, (host, port)):
             core.count("responses_forged")
             return
         socket = _number(branch[11:13])
-        if socket >= len(core.sockets) or not self._is_first_final(method + key, message):
+        if socket >= len(core.sockets) or not self._is_first_final(key, message):
             core.count("responses_unmatched")
             return
+        if method == b"BYE" and message.status >= 200:
+            self._end_call(message)
         core.count("responses_stateless")
         core.send(socket, data, (host, port))
+
+    def _end_call(self, message: Message) -> None:
+        """A BYE that a dead router passed on has been answered: its call is over."""
+        ledger = self._core.ledger
+        found = ledger.find(message.value(CALL_ID), message.from_tag(), message.to_tag())
+        if found is not None:
+            ledger.end(found[0], "caller" if found[1] else "callee")
 
     def _is_first_final(self, request: bytes, message: Message) -> bool:
         """Two targets of one request may answer after a crash; a refusal is passed on only if nothing else was."""

@@ -17,6 +17,8 @@ from sipctl.sip.headers import parse_via
 from sipctl.sip.message import CALL_ID, CSEQ, FROM, RECORD_ROUTE, TO, VIA, Message, tag_of, value_of
 
 COOKIE: Final = b"z9hG4bK"
+RELAYED: Final = COOKIE + b"r"  # begins the branches of forwarded requests …
+SIBLING: Final = COOKIE + b"s"  # … and of in-dialog requests sent to the sibling of a silent SBC
 CRLF: Final = b"\r\n"
 END: Final = b"Content-Length: 0\r\n\r\n"
 ALLOW: Final = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, SUBSCRIBE, MESSAGE"
@@ -179,6 +181,11 @@ def reply(
 
 def _is_via(line: bytes) -> bool:
     return line.partition(b":")[0].strip().lower() in (b"via", b"v")
+
+
+def is_doubtful(status: int) -> bool:
+    """What an SBC answers that does not know the dialog, or cannot tell now."""
+    return status in (408, 481) or status >= 500
 
 
 def reason_line(cause: int, protocol: bytes = b"Q.850", text: bytes = b"") -> bytes:
