@@ -21,8 +21,10 @@ run: ## route calls by ./dialplans and ./sbc_configs until Ctrl-C
 	@.venv/bin/sipctl run $(RUN)
 
 test: dev ## everything that decides whether a change is good
-	@$(PY) -m pytest -n 2 --dist loadscope -m "not serial"
-	@$(PY) -m pytest -p no:xdist -m serial
+	@failed=0; \
+	$(PY) -m pytest -n 2 --dist loadscope -m "not serial" || failed=1; \
+	$(PY) -m pytest -p no:xdist -m serial || failed=1; \
+	exit $$failed
 
 check: dev ## ruff, mypy and the import rules, in under a minute
 	@$(PY) -m ruff check .
