@@ -82,9 +82,12 @@ class Dialogs:
             self._relay(message, up, socket, hop, uri, rest, parties)
 
     def _send_ack(self, up: wire.Upstream, socket: int, hop: Hop, uri: bytes, rest: bytes) -> None:
-        """The ACK of a 2xx has no answer, so it needs no state: the same ACK leaves as the same ACK."""
+        """An ACK has no answer, so it needs no state: the same ACK leaves as the same ACK.
+
+        The branch is an INVITE's (CALLS 1.8): the ACK of a re-INVITE that a dead router saw refused then finds that transaction.
+        """
         core = self._core
-        branch = core.branch(up.key, b"ACK", hop.code, (up.host, up.port), socket)
+        branch = core.branch(up.key, b"INVITE", hop.code, (up.host, up.port), socket)
         data = b"".join((b"ACK ", uri, b" SIP/2.0\r\n", core.via_start[hop.socket], branch, b"\r\n", rest))
         core.out.append((hop.socket, data, (hop.host, hop.port)))
 
@@ -99,6 +102,8 @@ class Dialogs:
         relay.via = up.line
         relay.rest = rest
         relay.call, relay.from_caller, relay.sbc_id = parties.record, parties.from_caller, parties.sbc_id
+        if relay.call >= 0 and method == b"BYE":
+            core.ledger.leaving(relay.call, relay.from_caller)
         sibling = self.hops.sibling(parties, hop) if parties.from_caller else None
         if sibling is not None:
             relay.sibling_host = sibling.host
@@ -144,6 +149,7 @@ class Dialogs:
     def on_answer(self, relay: Relay, attempt: Attempt, status: int, raw: bytes, data: bytes) -> None:
         core = self._core
         if isinstance(relay, Errand):
+            self._acknowledge_ended(relay, attempt)
             return
         assert isinstance(relay, InDialog)
         if not relay.invite and relay.state >= t.NS_COMPLETED:
@@ -164,6 +170,7 @@ class Dialogs:
     def on_refusal(self, relay: Relay, attempt: Attempt, message: Message, data: bytes) -> None:
         core = self._core
         if isinstance(relay, Errand):
+            self._acknowledge_ended(relay, attempt)
             return
         assert isinstance(relay, InDialog)
         if relay.state >= (t.IS_COMPLETED if relay.invite else t.NS_COMPLETED):
@@ -174,6 +181,8 @@ class Dialogs:
         core.forwarder.respond(relay, message.status, data)
         if message.status in (481, 408) or (relay.method == b"BYE" and message.status not in _KEEPS_CALL):
             self._end(relay)
+        elif relay.method == b"BYE" and relay.call >= 0:
+            core.ledger.staying(relay.call)
         self._finished(relay, attempt)
         core.forwarder.rearm(relay)
 
@@ -305,7 +314,11 @@ class Dialogs:
         core.send(socket, wire.reply(message, up.line, status, to_tag=core.own_tag(up.key), extra=extra), (up.host, up.port))
 
     def end_leg(self, invite: Message, attempt: Attempt, response: Message, *, bye: bool = True) -> None:
-        """ACK and, once, BYE a leg that answered after its caller had heard a refusal."""
+        """BYE and ACK a leg that answered after its caller had heard a refusal.
+
+        The ACK leaves only once the BYE was answered: until then the SBC repeats its 2xx, so that a successor of ours, which
+        knows nothing of the errand, ends the leg all the same.
+        """
         core = self._core
         own = wire.address_text(core.sockets[attempt.socket]).partition(b";")[0]
         routes = wire.route_set(response, own)
@@ -315,19 +328,30 @@ class Dialogs:
         number = int(invite.value(CSEQ).split()[0])
         leg = attempt.branch + b"|" + response.to_tag()  # a fork behind the SBC may answer more than once
         via = core.via_start[attempt.socket] + core.branch(leg, b"ACK", _LATE, attempt.address, attempt.socket)
-        core.send(attempt.socket, wire.dialog_request(b"ACK", uri, via, routes, invite, response, number), attempt.address)
+        ack = wire.dialog_request(b"ACK", uri, via, routes, invite, response, number)
         key = b"BYE late " + leg
-        if not bye or key in core.others:
+        under_way = core.others.get(key)
+        if not bye or (under_way is not None and under_way.attempts[0].status):
+            core.send(attempt.socket, ack, attempt.address)
+            return
+        if under_way is not None:
             return
         branch = core.branch(leg, b"BYE", _LATE, attempt.address, attempt.socket)
         errand = Errand(key, b"BYE", attempt.socket, attempt.address)
         errand.state = t.NS_ENDED
+        errand.last = ack
         core.others[key] = errand
         last = Attempt(branch, attempt.socket, attempt.address, None)
         last.uri, last.via = uri, core.via_start[attempt.socket] + branch
         data = wire.dialog_request(b"BYE", uri, last.via, routes, invite, response, number + 1, wire.reason_line(31))
         core.forwarder.launch(errand, last, data, core.now_s + TIMER_F_S)
         core.forwarder.rearm(errand)
+
+
+    def _acknowledge_ended(self, errand: Errand, attempt: Attempt) -> None:
+        """The BYE of a late leg was answered: its 2xx need not be repeated any more."""
+        self._core.send(errand.socket, errand.last, errand.address)
+        self._core.forwarder.rearm(errand)
 
 
 def _bare(value: bytes) -> bytes:

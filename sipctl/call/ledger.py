@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from sipctl.call.events import Answered, Attempt, Ended, Facts
+from sipctl.call.records import LEAVES_CALLEE, LEAVES_CALLER
 from sipctl.call.relay import Attempt as ClientAttempt
 from sipctl.call.relay import SetUp
 from sipctl.errors import SipSyntaxError
@@ -24,17 +25,21 @@ if TYPE_CHECKING:
 
 SWEEP_EVERY_S: Final = 2.0
 SESSION_GRACE_S: Final = 64 * T1_S  # after Session-Expires has passed without a refresh
+INHERITED_S: Final = 64 * T1_S  # an SBC repeats a refusal so long
+BYE_GRACE_S: Final = 64 * T1_S  # after a BYE whose answer was not seen
 
 
 class Ledger:
     """Owns the answered records and the live counts."""
 
-    __slots__ = ("_core", "_due_s", "_next_sweep_s", "by_cdr", "calls")
+    __slots__ = ("_core", "_due_s", "_inherited", "_inherited_until_s", "_next_sweep_s", "by_cdr", "calls")
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self.calls: dict[bytes, int] = {}  # key of Call-ID and both tags → index of the answered record
         self.by_cdr: dict[bytes, int] = {}  # cdr id → the same index
+        self._inherited: frozenset[bytes] = frozenset()  # cdr ids of calls a dead router saw answered; dropped 64·T1 later
+        self._inherited_until_s = 0.0
         self._due_s: dict[int, float] = {}  # index → instant at which it ends by itself
         self._next_sweep_s = 0.0
 
@@ -133,6 +138,14 @@ class Ledger:
         for record in core.records.all_answered():
             age_s = core.now_s + core.unix_minus_mono_s - record.start_unix_s
             self._keep(record.slot, record.key, record.cdr_id, core.now_s - age_s, record.expires_s)
+            if record.leaving:
+                self._due_s[record.slot] = min(self._due_s[record.slot], record.seen_s + BYE_GRACE_S)
+        self._inherited = frozenset(self.by_cdr)
+        self._inherited_until_s = core.now_s + INHERITED_S
+
+    def was_answered(self, cdr_id: bytes) -> bool:
+        """Whether a call is up, or was when a dead router left it."""
+        return cdr_id in self.by_cdr or cdr_id in self._inherited
 
     def find(self, call_id: bytes, from_tag: bytes, to_tag: bytes) -> tuple[int, bool] | None:
         """The record of a dialog, and whether the sender of this request is the caller's side."""
@@ -151,6 +164,17 @@ class Ledger:
         expires_s = self._session_end(message)
         self._core.records.touch_answered(index, self._core.now_s, expires_s)
         self._due_s[index] = self._end_by_itself(index, expires_s)
+
+    def leaving(self, index: int, from_caller: bool) -> None:
+        """A BYE is passed on: should its answer never be seen here, a successor ends the call 64·T1 later (CALLS 1.11)."""
+        self._core.records.mark_leaving(index, self._core.now_s, LEAVES_CALLER if from_caller else LEAVES_CALLEE)
+
+    def staying(self, index: int) -> None:
+        """That BYE was refused for want of credentials: the call goes on."""
+        record = self._core.records.answered(index)
+        if record is not None:
+            self._core.records.mark_leaving(index, self._core.now_s, 0)
+            self._due_s[index] = self._end_by_itself(index, record.expires_s)
 
     def end(self, index: int, released_by: str, cause: int = 16) -> None:
         """A call is over."""
@@ -173,8 +197,13 @@ class Ledger:
         if now_s < self._next_sweep_s:
             return
         self._next_sweep_s = now_s + SWEEP_EVERY_S
+        if self._inherited and self._inherited_until_s <= now_s:
+            self._inherited = frozenset()
         for index in [index for index, due_s in self._due_s.items() if due_s <= now_s]:
             record = self._core.records.answered(index)
+            if record is not None and record.leaving:
+                self.end(index, "caller" if record.leaving == LEAVES_CALLER else "callee")
+                continue
             expired = record is not None and 0 < record.expires_s <= now_s
             self.end(index, "expired" if expired else "unknown", 102)
 

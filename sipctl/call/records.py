@@ -32,6 +32,8 @@ ANSWERED: Final = 65536
 ANSWERED_BYTES: Final = 128
 MAX_ATTEMPTS: Final = 4
 MAX_URI_BYTES: Final = 128
+LEAVES_CALLER: Final = 1
+LEAVES_CALLEE: Final = 2
 
 _CELLS_AT: Final = HEAD_BYTES
 _SETUPS_AT: Final = _CELLS_AT + CELLS * CELL_BYTES
@@ -47,15 +49,18 @@ _SERVER_AT: Final = 128
 # server: crc | state, flags, status, attempts made | due, ringing since (unix) | length of the final response
 _SERVER: Final = Struct("<IBBHBddH")
 _ATTEMPT_AT: Final = 192
-# attempt: crc | live, state, flags, status, way | sbc, tenant, socket, port | started, deadline | branch, host, Request-URI
-_ATTEMPT: Final = Struct("<IBBBHIIIIHdd48s46s128s")
+# attempt, what moves: crc | live, state, flags, status | deadline; and what stays: crc | way, sbc, tenant, socket, port | started |
+# branch, host, Request-URI
+_MOVES: Final = Struct("<IBBBxHd")
+_STAYS_AT: Final = 20
+_STAYS: Final = Struct("<IIIIIHd48s46s128s")
 _ATTEMPT_STRIDE: Final = 288
 _INVITE_AT: Final = _ATTEMPT_AT + MAX_ATTEMPTS * _ATTEMPT_STRIDE
 MAX_INVITE_BYTES: Final = SETUP_BYTES - _INVITE_AT  # INVITE and, after it, the final response we sent
 
-# answered: crc | live, trunk, sbc, tenant, entry point | start unix, seen mono, expires mono | key, cdr id | socket, port, host
+# answered: crc | live (1 + leaving), trunk, sbc, tenant, entry point | start unix, seen, expires mono | key, cdr id | where heard
 _ANSWERED_RECORD: Final = Struct("<IBIIIIddd16s8sIH46s")
-assert _BASE.size <= _SERVER_AT and _SERVER_AT + _SERVER.size <= _ATTEMPT_AT and _ATTEMPT.size <= _ATTEMPT_STRIDE
+assert _BASE.size <= _SERVER_AT and _SERVER_AT + _SERVER.size <= _ATTEMPT_AT and _STAYS_AT + _STAYS.size <= _ATTEMPT_STRIDE
 assert _ANSWERED_RECORD.size <= ANSWERED_BYTES
 
 
@@ -129,6 +134,7 @@ class Answered(NamedTuple):
     socket: int  # where the caller's side was heard
     host: str
     port: int
+    leaving: int = 0  # LEAVES_* once a BYE was passed on, at `seen_s`
 
 
 class Records:
@@ -215,14 +221,22 @@ class Records:
         self, index: int, number: int, state: int, flags: int, status: int, way: int, sbc_id: int, tenant_id: int, socket: int,
         host: str, port: int, started_s: float, deadline_s: float, branch: bytes, uri: bytes,
     ) -> None:  # fmt: skip
-        """Note where one attempt (0..MAX_ATTEMPTS-1) stands."""
-        at = _SETUPS_AT + index * SETUP_BYTES + _ATTEMPT_AT + number * _ATTEMPT_STRIDE
-        packed = _ATTEMPT.pack(
-            0, 1, state, flags, status, way, sbc_id, tenant_id, socket, port, started_s, deadline_s, branch, host.encode(),
-            uri if len(uri) <= MAX_URI_BYTES else b"",
-        )  # fmt: skip
+        """Write one attempt (0..MAX_ATTEMPTS-1) whole, before its INVITE leaves."""
+        at = _SETUPS_AT + index * SETUP_BYTES + _ATTEMPT_AT + number * _ATTEMPT_STRIDE + _STAYS_AT
+        packed = _STAYS.pack(
+            0, way, sbc_id, tenant_id, socket, port, started_s, branch, host.encode(), uri if len(uri) <= MAX_URI_BYTES else b""
+        )
         memory = self._memory
-        memory[at + 4 : at + _ATTEMPT.size] = packed[4:]
+        memory[at + 4 : at + _STAYS.size] = packed[4:]
+        _CRC.pack_into(memory, at, crc32(packed[4:]))
+        self.move_attempt(index, number, state, flags, status, deadline_s)
+
+    def move_attempt(self, index: int, number: int, state: int, flags: int, status: int, deadline_s: float) -> None:
+        """Note what has changed of an attempt that was written."""
+        at = _SETUPS_AT + index * SETUP_BYTES + _ATTEMPT_AT + number * _ATTEMPT_STRIDE
+        packed = _MOVES.pack(0, 1, state, flags, status, deadline_s)
+        memory = self._memory
+        memory[at + 4 : at + _MOVES.size] = packed[4:]
         _CRC.pack_into(memory, at, crc32(packed[4:]))
 
     def close_setup(self, index: int) -> None:
@@ -269,6 +283,12 @@ class Records:
         if record is not None:
             self._write_answered(record._replace(seen_s=now_s, expires_s=expires_s))
 
+    def mark_leaving(self, index: int, now_s: float, leaving: int) -> None:
+        """A BYE of that call was passed on; 0: it was not the end after all."""
+        record = self.answered(index)
+        if record is not None:
+            self._write_answered(record._replace(seen_s=now_s, leaving=leaving))
+
     def answered(self, index: int) -> Answered | None:
         """Read one record back; None if it is free or torn."""
         at = _ANSWERED_AT + index * ANSWERED_BYTES
@@ -278,8 +298,8 @@ class Records:
         fields = _ANSWERED_RECORD.unpack_from(memory, at)
         if fields[0] != crc32(memory[at + 4 : at + _ANSWERED_RECORD.size]):
             return None
-        _, _, trunk, sbc, tenant, entry, start, seen, expires, key, cdr_id, socket, port, host = fields
-        return Answered(index, trunk, sbc, tenant, entry, start, seen, expires, key, cdr_id, socket, _text(host), port)
+        _, live, trunk, sbc, tenant, entry, start, seen, expires, key, cdr_id, socket, port, host = fields
+        return Answered(index, trunk, sbc, tenant, entry, start, seen, expires, key, cdr_id, socket, _text(host), port, live - 1)
 
     def close_answered(self, index: int) -> None:
         self._memory[_ANSWERED_AT + index * ANSWERED_BYTES + 4] = 0
@@ -344,10 +364,14 @@ class Records:
         return Server(state, flags, status, attempts, due_s, ring, final)
 
     def _read_attempt(self, at: int) -> AttemptRecord | None:
-        fields = _ATTEMPT.unpack_from(self._memory, at)
-        if not fields[1] or fields[0] != crc32(self._memory[at + 4 : at + _ATTEMPT.size]):
+        memory = self._memory
+        checksum, live, state, flags, status, deadline = _MOVES.unpack_from(memory, at)
+        if not live or checksum != crc32(memory[at + 4 : at + _MOVES.size]):
             return None
-        _, _, state, flags, status, way, sbc, tenant, socket, port, started, deadline, branch, host, uri = fields
+        at += _STAYS_AT
+        checksum, way, sbc, tenant, socket, port, started, branch, host, uri = _STAYS.unpack_from(memory, at)
+        if checksum != crc32(memory[at + 4 : at + _STAYS.size]):
+            return None
         return AttemptRecord(
             state, flags, status, way, sbc, tenant, socket, _text(host), port, started, deadline, branch.rstrip(b"\0"),
             uri.rstrip(b"\0"),
@@ -356,8 +380,8 @@ class Records:
     def _write_answered(self, record: Answered) -> None:
         at = _ANSWERED_AT + record.slot * ANSWERED_BYTES
         packed = _ANSWERED_RECORD.pack(
-            0, 1, record.trunk_id, record.sbc_id, record.tenant_id, record.entry_id, record.start_unix_s, record.seen_s,
-            record.expires_s, record.key, record.cdr_id, record.socket, record.port, record.host.encode(),
+            0, 1 + record.leaving, record.trunk_id, record.sbc_id, record.tenant_id, record.entry_id, record.start_unix_s,
+            record.seen_s, record.expires_s, record.key, record.cdr_id, record.socket, record.port, record.host.encode(),
         )  # fmt: skip
         self._memory[at + 4 : at + _ANSWERED_RECORD.size] = packed[4:]
         _CRC.pack_into(self._memory, at, crc32(packed[4:]))

@@ -81,7 +81,7 @@ class SetUps:
         core = self._core
         snapshot = core.snapshot
         assert snapshot is not None
-        cdr_id = blake2b(message.value(CALL_ID) + b"\0" + up.key + message.from_tag(), digest_size=8).digest()
+        cdr_id = cdr_id_of(message, up.key)
         if cdr_id in core.ledger.by_cdr:
             core.count("invites_of_answered_calls")  # its 2xx is on its way again from the SBC; nothing to do for us
             return
@@ -617,9 +617,14 @@ class SetUps:
     # -- records and events ----------------------------------------------------------------------------------------------------
 
     def note(self, relay: Relay, attempt: Attempt) -> None:
-        """Write an attempt's section of the record anew."""
+        """Note in the record where an attempt stands now."""
         assert isinstance(relay, SetUp)
-        self.write_attempt(relay, attempt, relay.attempts.index(attempt), attempt.deadline_s)
+        if relay.record >= 0:
+            number = relay.attempts.index(attempt)
+            if number < MAX_ATTEMPTS:
+                self._core.records.move_attempt(
+                    relay.record, number, attempt.state, attempt.flags, attempt.status, attempt.deadline_s
+                )  # fmt: skip
 
     def write_attempt(self, relay: SetUp, attempt: Attempt, number: int, deadline_s: float) -> None:
         target = attempt.target
@@ -657,6 +662,11 @@ class SetUps:
 
 
 _NOBODY: Final = Asked("", None, "", b"", "", b"", b"", False)
+
+
+def cdr_id_of(message: Message, key: bytes) -> bytes:
+    """Eight octets for a call, from its INVITE or any response to it and the caller's transaction."""
+    return blake2b(message.value(CALL_ID) + b"\0" + key + message.from_tag(), digest_size=8).digest()
 
 
 def _spread(key: bytes) -> int:

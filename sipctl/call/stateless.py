@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sipctl.call import wire
 from sipctl.call.admit import Refusal, choose_trunk, read_asked, request_uri
-from sipctl.call.setup import target_code
+from sipctl.call.setup import cdr_id_of, target_code
 from sipctl.routing.resolve import NoRoute, resolve
 from sipctl.sip.message import CALL_ID, TO, Message
 
@@ -60,6 +60,9 @@ class Stateless:
         if socket >= len(core.sockets) or not self._is_first_final(key, message):
             core.count("responses_unmatched")
             return
+        if method == b"INVITE" and message.status >= 300 and core.ledger.was_answered(cdr_id_of(message, key)):
+            self._acknowledge(branch, message)
+            return
         if method == b"BYE" and message.status >= 200:
             self._end_call(message)
         core.count("responses_stateless")
@@ -71,6 +74,25 @@ class Stateless:
         found = ledger.find(message.value(CALL_ID), message.from_tag(), message.to_tag())
         if found is not None:
             ledger.end(found[0], "caller" if found[1] else "callee")
+
+    def _acknowledge(self, branch: bytes, refusal: Message) -> None:
+        """Swallow the refusal of an attempt that was given up when another answered, as the dead router would have.
+
+        The number its INVITE asked for is not known any more: the ACK is matched by its branch (RFC 3261 §17.2.3).
+        """
+        core = self._core
+        core.count("responses_too_late")
+        snapshot = core.snapshot
+        assert snapshot is not None
+        code = branch[13:21]
+        for tenant in snapshot.targets:
+            for target in (target for side in tenant for reach in side for target in reach):
+                socket = core.socket_of_listen[target.listen]
+                if socket >= 0 and target_code(target) == code:
+                    via = core.via_start[socket] + branch
+                    data = wire.ack(b"sip:" + target.uri_host, via, refusal, refusal.lines[refusal.at[TO]])
+                    core.send(socket, data, (target.host, target.port))
+                    return
 
     def _is_first_final(self, request: bytes, message: Message) -> bool:
         """Two targets of one request may answer after a crash; a refusal is passed on only if nothing else was."""
