@@ -49,7 +49,7 @@ _SERVER_AT: Final = 128
 # server: crc | state, flags, status, attempts made | due, ringing since (unix) | length of the final response
 _SERVER: Final = Struct("<IBBHBddH")
 _ATTEMPT_AT: Final = 192
-# attempt, what moves: crc | live, state, flags, status | deadline; and what stays: crc | way, sbc, tenant, socket, port | started |
+# attempt, what moves: crc | live, state, flags, status | deadline; what stays: crc | way, sbc, tenant, socket, port | started |
 # branch, host, Request-URI
 _MOVES: Final = Struct("<IBBBxHd")
 _STAYS_AT: Final = 20
