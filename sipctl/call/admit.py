@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from sipctl.errors import SipSyntaxError
@@ -57,8 +56,7 @@ class Refusal(NamedTuple):
     extra: bytes = b""  # one more header line
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """Who calls whom."""
 
     dialled: str  # as received
@@ -152,15 +150,18 @@ def _matches(trunk: Trunk, listen: int, message: Message) -> bool:
     return all(wanted.encode() in message.named(name.encode()) for name, wanted in match.header)
 
 
-def untrusted_lines(message: Message, trunk: Trunk) -> list[int]:
-    """Indexes of the identity lines this trunk is not trusted for (FORMATS §1 `trust`)."""
+def untrusted_codes(trunk: Trunk) -> tuple[int, ...]:
+    """Codes of the identity headers this trunk is not trusted for (FORMATS §1 `trust`)."""
+    return tuple(code for code, name in _IDENTITIES.items() if name not in trunk.trust)
+
+
+def lines_of(message: Message, codes: tuple[int, ...]) -> list[int]:
+    """Indexes of every line with one of those codes."""
     at = message.at
-    codes = {code for code, name in _IDENTITIES.items() if code in at and name not in trunk.trust}
-    if not codes:
-        return []
-    if not any(message.repeated & 1 << code for code in codes):
-        return [at[code] for code in codes]
-    return [index for index, line in enumerate(message.lines) if code_of(line) in codes]
+    found = [at[code] for code in codes if code in at]
+    if found and message.repeated and any(message.repeated & 1 << code for code in codes):
+        return [number for number, line in enumerate(message.lines) if code_of(line) in codes]
+    return found
 
 
 def request_uri(asked: Asked, called: str, uri_host: bytes, reach_params: bytes, prefix: str, transport: str) -> bytes:

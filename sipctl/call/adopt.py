@@ -75,6 +75,7 @@ def _rebuild(core: Core, snapshot: RoutingSnapshot, setup: Setup, targets: dict[
         return None
     relay = SetUp(up.key, base.socket, (base.host, base.port), asked)
     relay.message = message
+    relay.call_id, relay.from_tag = message.value(CALL_ID), message.from_tag()
     relay.via = up.line
     relay.to_tag = core.own_tag(up.key)
     relay.cdr_id, relay.record = base.cdr_id, setup.slot

@@ -37,6 +37,8 @@ from sipctl.sip.timers import Wheel
 
 MAX_PARTIES_CACHED: Final = 65_536
 MAX_STRANGERS: Final = 1024
+MAX_SWEPT: Final = 1024  # addresses whose last error is remembered; beyond it all are looked at anew
+ALARM_STANDS_S: Final = 60.0  # after it was raised last
 MAX_SOCKETS: Final = 676  # two letters in our branch
 CELLS_EVERY_S: Final = 0.5  # how often health is copied to shared memory
 _LETTERS: Final = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
@@ -58,6 +60,7 @@ class Core:
         "_rr",
         "_strangers",
         "_stream",
+        "_swept_s",
         "branches",
         "counters",
         "dialogs",
@@ -144,7 +147,8 @@ class Core:
         self._parties: dict[tuple[int, str, int], Party | None] = {}
         self._strangers: dict[tuple[int, str, int], int] = {}
         self._cell_of: dict[int, int] = {}
-        self._alarms: set[str] = set()
+        self._alarms: dict[str, tuple[str, float]] = {}  # slug → its text, and until when it stands
+        self._swept_s: dict[tuple[str, int], float] = {}  # address nobody answered at → when its attempts were told last
         self._failpoints = failpoints
         self._branch_prefix = b""
         self._set_ring(self.ring)
@@ -169,10 +173,14 @@ class Core:
         self._listen_of = {number: at for at, number in enumerate(self.socket_of_listen) if number >= 0}
         if -1 in self.socket_of_listen:
             names = [x.name for x, number in zip(snapshot.listens, self.socket_of_listen, strict=True) if number < 0]
-            self.alarm("listen-not-open", f"sockets of listen {', '.join(names)} open with the next restart")
+            text = f"listen {', '.join(names)} of the plan has no socket yet: it opens with the next restart"
+            self.alarm("listen-not-open", text, stands_s=float("inf"))
+        else:
+            self._alarms.pop("listen-not-open", None)
         self._parties.clear()
         self._strangers.clear()
         self.dialogs.hops.on_swap()
+        self.setups.on_swap()
         keys = tuple(Key(key.id, key.secret) for key in snapshot.state.keys)
         if keys and (
             before is None or before.state.keys != snapshot.state.keys or before.state.signing_key != snapshot.state.signing_key
@@ -276,7 +284,7 @@ class Core:
         for relay in (*self.invites.values(), *self.others.values()):
             if relay.socket == flow:
                 relay.socket = gone[0]
-        self._unreachable(gone[0], gone[1])
+        self._unreachable(gone[1])
 
     def send_failed(
         self, socket: int, address: tuple[str, int], now_s: float, out: list[tuple[int, bytes, tuple[str, int]]],
@@ -285,7 +293,7 @@ class Core:
         """ICMP told that nobody is there, or a connection was refused or timed out (CALLS 1.7)."""
         self._enter(now_s, out, notes)
         self.count("send_failed")
-        self._unreachable(socket, address)
+        self._unreachable(address)
         self.probes.on_unreachable(address)
         self._take_changes()
 
@@ -554,11 +562,18 @@ class Core:
     def count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
 
-    def alarm(self, slug: str, text: str) -> None:
-        """Raise an alarm once; the controller clears it."""
-        if slug not in self._alarms:
-            self._alarms.add(slug)
+    def alarm(self, slug: str, text: str, stands_s: float = ALARM_STANDS_S) -> None:
+        """Raise an alarm, or say that its cause is still there; by itself it is over after `stands_s`."""
+        standing = self._alarms.get(slug)
+        self._alarms[slug] = (text, self.now_s + stands_s)
+        if standing is None or standing[1] <= self.now_s or standing[0] != text:
             self.notes.append(("alarm", slug, text))
+            self.notes.append(("observe",))
+
+    def standing_alarms(self) -> tuple[tuple[str, str], ...]:
+        """What stands now: (slug, text), by slug."""
+        self._alarms = {slug: one for slug, one in self._alarms.items() if one[1] > self.now_s}
+        return tuple((slug, self._alarms[slug][0]) for slug in sorted(self._alarms))
 
     def policy_of(self, relay: Relay) -> Policy:
         return self.setups if isinstance(relay, SetUp) else self.dialogs
@@ -603,13 +618,16 @@ class Core:
         """An SBC asked for a pause."""
         at = None if self.snapshot is None else self.snapshot.sbc_by_id.get(sbc_id)
         if at is not None:
+            if self.live.resting_until_s[at] <= self.now_s:
+                self.notes.append(("observe",))
             self.live.rest(at, until_s)
 
     def suspect(self, sbc_id: int) -> None:
         """Its last INVITE got no reply."""
         at = None if self.snapshot is None else self.snapshot.sbc_by_id.get(sbc_id)
-        if at is not None:
+        if at is not None and not self.live.suspect[at]:
             self.live.set_suspect(at, True)
+            self.notes.append(("observe",))
 
     def trust(self, sbc_id: int) -> None:
         """It replied to an INVITE."""
@@ -618,6 +636,7 @@ class Core:
             at = self.snapshot.sbc_by_id.get(sbc_id)
             if at is not None and live.suspect[at]:
                 live.set_suspect(at, False)
+                self.notes.append(("observe",))
 
     # -- what others want to know ----------------------------------------------------------------------------------------------
 
@@ -693,15 +712,26 @@ class Core:
         key = hexlify(bytes((ring.signing_id,))).translate(_LETTERS)
         self._branch_prefix = wire.RELAYED + bytes((97 + self.slot,)) + key
 
-    def _unreachable(self, socket: int, address: tuple[str, int]) -> None:
-        """Tell every attempt that waits for a reply from that address."""
-        waiting = [
-            (relay, attempt)
-            for relay in {id(relay): relay for relay in self.branches.values()}.values()
-            for attempt in relay.attempts
-            if attempt.address == address and attempt.state == t.IC_CALLING and not attempt.status
-        ]  # fmt: skip
-        for relay, attempt in waiting:
+    def _unreachable(self, address: tuple[str, int]) -> None:
+        """Tell every attempt that waits for a reply from that address.
+
+        Those that waited when the address was looked at last were told then, and `branches` is in the order of launching: so only
+        what was launched since is looked at, which keeps an error for every INVITE as cheap as the INVITE.
+        """
+        since_s = self._swept_s.get(address, 0.0)
+        if len(self._swept_s) >= MAX_SWEPT:
+            self._swept_s.clear()
+        self._swept_s[address] = self.now_s
+        waiting = []
+        for branch, relay in reversed(self.branches.items()):
+            attempt = next((one for one in relay.attempts if one.branch == branch), None)
+            if attempt is None:
+                continue
+            if attempt.started_s < since_s:
+                break
+            if attempt.state == t.IC_CALLING and not attempt.status and attempt.address == address:
+                waiting.append((relay, attempt))
+        for relay, attempt in reversed(waiting):
             self.policy_of(relay).on_unreachable(relay, attempt)
 
     def _failpoint(self, message: Message) -> None:

@@ -7,6 +7,7 @@ age is over; so the counts never leak for ever.
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -16,13 +17,14 @@ from sipctl.call.relay import Attempt as ClientAttempt
 from sipctl.call.relay import SetUp
 from sipctl.errors import SipSyntaxError
 from sipctl.sip.headers import parse_session_expires
-from sipctl.sip.message import CALL_ID, SESSION_EXPIRES, Message
+from sipctl.sip.message import SESSION_EXPIRES, Message, parse, usual_to_tag
 from sipctl.sip.timers import T1_S
 
 if TYPE_CHECKING:
     from sipctl.call.core import Core
     from sipctl.routing.join import RoutingSnapshot
 
+_MAY_EXPIRE: Final = re.compile(rb"\r\n(?:Session-Expires|x)[ \t]*:", re.IGNORECASE)
 SWEEP_EVERY_S: Final = 2.0
 SESSION_GRACE_S: Final = 64 * T1_S  # after Session-Expires has passed without a refresh
 INHERITED_S: Final = 64 * T1_S  # an SBC repeats a refusal so long
@@ -108,13 +110,18 @@ class Ledger:
 
     # -- answered calls --------------------------------------------------------------------------------------------------------
 
-    def answer(self, relay: SetUp, attempt: ClientAttempt, message: Message) -> None:
+    def answer(self, relay: SetUp, attempt: ClientAttempt, raw: bytes) -> None:
         """The first 2xx of a call went upstream: from now on the small record is the call."""
         core = self._core
         now_s = core.now_s
         unix_s = now_s + core.unix_minus_mono_s
-        expires_s = self._session_end(message)
-        key = call_key(message.value(CALL_ID), message.from_tag(), message.to_tag())
+        to_tag = usual_to_tag(raw)
+        if to_tag and not _MAY_EXPIRE.search(raw):
+            expires_s = 0.0
+        else:
+            message = parse(raw)
+            to_tag, expires_s = message.to_tag(), self._session_end(message)
+        key = call_key(relay.call_id, relay.from_tag, to_tag)
         index = core.records.open_answered(
             relay.trunk_id, attempt.sbc_id, attempt.tenant_id, relay.entry_id, unix_s, now_s, expires_s, key, relay.cdr_id,
             core.listen_socket(relay.socket), relay.address[0], relay.address[1],
@@ -261,9 +268,8 @@ class Ledger:
         asked, route = relay.asked, relay.route
         tenant, pair, sbc = ("", "", "") if attempt is None else self._names(attempt)
         role = "" if attempt is None or attempt.target is None else "bcp" if attempt.target.side else "primary"
-        message = relay.message
         return Facts(
-            "" if message is None else message.value(CALL_ID).decode("utf-8", "replace"), relay.start_unix_s,
+            relay.call_id.decode("utf-8", "replace"), relay.start_unix_s,
             _name(snapshot, "trunk", relay.trunk_id), asked.dialled, "" if route is None else route.called_number, asked.caller,
             asked.pai, _name(snapshot, "entry", relay.entry_id), _group(snapshot, relay),
             tenant, role, pair, sbc, len(relay.attempts), "" if route is None else route.rule, _decided(snapshot, relay),

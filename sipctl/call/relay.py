@@ -140,11 +140,13 @@ class SetUp(Relay):
     """An INVITE that begins a call."""
 
     __slots__ = (
-        "arranged", "asked", "best", "best_status", "cdr_id", "counted", "entry_id", "flags", "record", "ring_unix_s",
-        "route", "routed_in", "searching", "start_s", "start_unix_s", "tenant_id", "trunk_id",
+        "arranged", "asked", "best", "best_status", "call_id", "cdr_id", "counted", "entry_id", "flags", "from_tag", "record",
+        "ring_unix_s", "route", "routed_in", "searching", "start_s", "start_unix_s", "tenant_id", "trunk_id",
     )  # fmt: skip
 
     asked: Asked  # who calls whom, as read from the INVITE
+    call_id: bytes
+    from_tag: bytes
     trunk_id: int
     entry_id: int
     tenant_id: int  # whose count it is in
@@ -165,6 +167,7 @@ class SetUp(Relay):
     def __init__(self, key: bytes, socket: int, address: tuple[str, int], asked: Asked) -> None:
         super().__init__(key, b"INVITE", socket, address)
         self.asked = asked
+        self.call_id = self.from_tag = b""
         self.trunk_id = self.entry_id = self.tenant_id = 0
         self.route = self.routed_in = None
         self.arranged = ()

@@ -21,10 +21,11 @@ from sipctl.call.admit import (
     Refusal,
     check_request,
     choose_trunk,
+    lines_of,
     max_forwards,
     read_asked,
     request_uri,
-    untrusted_lines,
+    untrusted_codes,
 )  # fmt: skip
 from sipctl.call.hops import route_lines
 from sipctl.call.records import Base
@@ -68,11 +69,16 @@ _SILENCE, _TRANSPORT_ERROR, _CANCELLED = 0, 1, 2  # Attempt.status in events, wh
 class SetUps:
     """Policy of calls that begin."""
 
-    __slots__ = ("_core", "_loops")
+    __slots__ = ("_core", "_loops", "_untrusted")
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._loops = LoopGuard()
+        self._untrusted: dict[int, tuple[int, ...]] = {}  # by trunk index of the snapshot
+
+    def on_swap(self) -> None:
+        """Another snapshot: trunks may be trusted otherwise."""
+        self._untrusted.clear()
 
     # -- an INVITE outside a dialog --------------------------------------------------------------------------------------------
 
@@ -136,6 +142,7 @@ class SetUps:
     def _prepare(self, relay: SetUp, message: Message, up: wire.Upstream, cdr_id: bytes) -> None:
         core = self._core
         relay.message = message
+        relay.call_id, relay.from_tag = message.value(CALL_ID), message.from_tag()
         relay.via = up.line
         relay.to_tag = core.own_tag(up.key)
         relay.cdr_id = cdr_id
@@ -180,11 +187,15 @@ class SetUps:
         hops = max_forwards(message) - 1
         if MAX_FORWARDS in at:
             lines[at[MAX_FORWARDS]] = b"Max-Forwards: %d" % hops
-        drop = untrusted_lines(message, snapshot.trunks[trunk])
+        codes = self._untrusted.get(trunk)
+        if codes is None:
+            codes = self._untrusted[trunk] = untrusted_codes(snapshot.trunks[trunk])
+        drop = lines_of(message, codes)
         if ROUTE in at:
             drop += route_lines(message)
-        for index in sorted(set(drop), reverse=True):
-            del lines[index]
+        if drop:
+            for index in sorted(drop, reverse=True):
+                del lines[index]
         if MAX_FORWARDS not in at:
             lines.append(b"Max-Forwards: %d" % hops)
         return b"\r\n".join(lines) + b"\r\n\r\n" + message.body
@@ -317,11 +328,8 @@ class SetUps:
     def _invite_for(self, relay: SetUp, attempt: Attempt) -> bytes:
         """The INVITE of one attempt: our Via, our Record-Route with its token, and the rest as it came."""
         core = self._core
-        message = relay.message
-        assert message is not None
         token = core.ring.sign(
-            relay.trunk_id, attempt.tenant_id, attempt.sbc_id, int(relay.start_unix_s), core.slot, message.value(CALL_ID),
-            message.from_tag(),
+            relay.trunk_id, attempt.tenant_id, attempt.sbc_id, int(relay.start_unix_s), core.slot, relay.call_id, relay.from_tag
         )  # fmt: skip
         record_route = core.record_route(token, core.listen_socket(relay.socket), attempt.socket)
         return b"".join((b"INVITE ", attempt.uri, b" SIP/2.0\r\n", attempt.via, b"\r\n", record_route, b"\r\n", relay.rest))
@@ -394,7 +402,7 @@ class SetUps:
             self._tell_attempt(relay, attempt, "answered")
             if relay.tenant_id != attempt.tenant_id:
                 core.ledger.move(relay, attempt.tenant_id)
-            core.ledger.answer(relay, attempt, parse(raw))
+            core.ledger.answer(relay, attempt, raw)
             for other in relay.attempts:
                 if other is not attempt and other.state < t.IC_COMPLETED:
                     core.forwarder.cancel(relay, other)

@@ -232,6 +232,12 @@ def light_response(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
     return int(top.group(1)), top.group(4), cseq.group(1), start, top.end(5)
 
 
+def usual_to_tag(data: bytes) -> bytes:
+    """The To tag of a message whose To is spelt `To: `; b"" if it is not, or has none: then `parse` knows."""
+    start = data.find(b"\r\nTo: ")
+    return tag_of(data[start + 2 : data.find(b"\r\n", start + 2)]) if start >= 0 else b""
+
+
 def code_of(line: bytes) -> int:
     """Header code of a line by its name in any spelling; OTHER if routing never reads it, -1 if its name is no token."""
     colon = line.find(b":")
