@@ -18,6 +18,8 @@ def due_alarms(world: World) -> dict[str, str]:
     for router in world.routers.values():
         if router.refused:
             due[f"router-refused:{router.name}"] = f"router {router.name} did not take the last publication: {router.refused}"
+        for slug, text in router.observe.alarms if router.observe is not None else ():
+            due[f"{slug}:{router.name}"] = f"router {router.name}: {text}"
     due |= _groups(world)
     due |= _sbcs(world)
     due |= _expected(world)

@@ -83,6 +83,7 @@ class Observe(msgspec.Struct, tag="observe", frozen=True):
     wanted_names: tuple[str, ...] = ()  # FQDNs of remote targets to resolve
     heard_s: float | None = None  # monotonic instant anything at all was heard
     sent_s: float | None = None
+    alarms: tuple[tuple[str, str], ...] = ()  # that stand in this router: (slug, sentence)
 
 
 class Farewell(msgspec.Struct, tag="farewell", frozen=True):

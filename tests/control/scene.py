@@ -110,6 +110,7 @@ class Scene:
         self.heard_s: float | None = None
         self.sent_s: float | None = None
         self.local_errors = 0
+        self.router_alarms: tuple[tuple[str, str], ...] = ()
         self.calls: dict[str, int] = {}  # by entry point
         self.has_router = True
         self.acks = True
@@ -230,6 +231,7 @@ class Scene:
         return Observe(
             "r1", self.now_s, seen, {trunk.name: TrunkObservation() for trunk in self.topology.trunks}, self.calls, {},
             sum(self.calls.values()), gap_s, self.local_errors, heard_s=self.heard_s, sent_s=self.sent_s,
+            alarms=self.router_alarms,
         )
 
     def gap(self, gap_s: float) -> None:

@@ -205,6 +205,17 @@ def test_a_router_that_refuses_is_an_alarm_until_it_takes_the_next() -> None:
     assert scene.answers[-1].status == "done"
 
 
+def test_what_a_router_raises_is_an_alarm_in_its_name_until_it_is_over() -> None:
+    scene = Scene()
+    scene.router_alarms = (("call-records-full", "answered-call records are full"),)
+    scene.run(1.0)
+    assert scene.world.alarms["call-records-full:r1"].text == "router r1: answered-call records are full"
+    scene.router_alarms = ()
+    scene.run(1.0)
+    assert scene.alarms == set()
+    assert [notice.kind for notice in scene.notices[-2:]] == ["alarm", "alarm-cleared"]
+
+
 def test_the_whole_state_is_sent_again_every_few_seconds_under_the_same_seq() -> None:
     scene = Scene()
     before = len(scene.published)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from sipctl.routing.snapshot import Probe
 from sipctl.testing.caller import Script
 from sipctl.testing.sbc import RING_FOR_EVER, SILENT, TRYING_ONLY, Behaviour, refuse
-from tests.sim.scenario import QUIET, SHORT, STAY, TALK, a_world, assert_well, behave, invites_at
+from tests.sim.scenario import QUIET, SHORT, STAY, TALK, a_world, assert_well, behave, invites_at, listen_at
 from tests.support.world_plan import FRA_A, SALES, SALES_AT_BCP, SERVICE, Plan
 
 # -- a call --------------------------------------------------------------------------------------------------------------------
@@ -171,6 +172,20 @@ def test_a_call_never_crosses_under_a_pin_nor_back_to_a_tenant_an_operator_left(
         world.run(20.0)
         assert note.final == 503 and invites_at(world, "ams-a") == invites_at(world, "ams-b") == 0
         world.finish()
+
+
+def test_every_trial_at_a_closed_port_is_noticed_at_once() -> None:
+    world = a_world(Plan(probe=Probe(interval_s=60.0)))
+    world.closed.add(FRA_A)
+    asked = listen_at(world, FRA_A)
+    for _ in range(4):
+        notes = [world.call(script=SHORT) for _ in range(3)]
+        world.run(1.1)
+        for note in notes:
+            assert world.sbcs["fra-b"].ledger.calls[note.call_id].started_s - note.started_s < 0.1
+    assert sum(data.startswith(b"INVITE ") for data in asked) == 3 + 3, "three before the first doubt, then one trial a second"
+    world.run(10.0)
+    world.finish()
 
 
 def test_a_closed_port_is_noticed_at_once() -> None:

@@ -42,7 +42,7 @@ class ObservedCore(Core):
             name="", at_s=now_s, sbcs=sbcs, trunks=trunks, entry_points=entry_points, tenants=tenants, calls=self.calls,
             loop_gap_s=0.0, local_errors=0, counters=dict(self.counters),
             strangers=tuple((host, int(seen[0]), seen[1]) for host, seen in latest),
-            heard_s=self.heard_s, sent_s=self.sent_s,
+            heard_s=self.heard_s, sent_s=self.sent_s, alarms=self.standing_alarms(),
         )  # fmt: skip
 
     def probe_now(self, sbc: str, now_s: float) -> None:
