@@ -180,6 +180,7 @@ class Core:
         self._parties.clear()
         self._strangers.clear()
         self.dialogs.hops.on_swap()
+        self.setups.on_swap()
         keys = tuple(Key(key.id, key.secret) for key in snapshot.state.keys)
         if keys and (
             before is None or before.state.keys != snapshot.state.keys or before.state.signing_key != snapshot.state.signing_key
