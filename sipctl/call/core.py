@@ -724,9 +724,9 @@ class Core:
         self._swept_s[address] = self.now_s
         waiting = []
         for branch, relay in reversed(self.branches.items()):
-            attempt = next((one for one in relay.attempts if one.branch == branch), None)
-            if attempt is None:
-                continue
+            attempt = relay.attempts[-1]
+            if attempt.branch != branch:
+                attempt = next(one for one in relay.attempts if one.branch == branch)
             if attempt.started_s < since_s:
                 break
             if attempt.state == t.IC_CALLING and not attempt.status and attempt.address == address:
