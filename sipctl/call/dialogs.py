@@ -46,12 +46,22 @@ class Dialogs:
     def request(self, message: Message, up: wire.Upstream, socket: int, *, waited: bool = False) -> None:
         """Relay one in-dialog request, ACK included, or answer it."""
         core = self._core
+        known = self.hops.recall(message, up.host, socket)
+        if known is not None:
+            parties, hop = known
+            hops = max_forwards(message)
+            if hops <= 0:
+                self._answer(message, up, socket, 483)
+            else:
+                self._pass_on(message, up, socket, hop, message.uri, _rest(message, up, [], hops - 1), parties)
+            return
         routes = self.hops.routes(message)
-        parties, own = self.hops.parties(message, routes, up.host)
-        if parties is None:
+        found, own = self.hops.parties(message, routes, up.host)
+        if found is None:
             core.count("in_dialog_unknown")
             self._answer(message, up, socket, 481)
             return
+        parties = found
         hops = max_forwards(message)
         if hops <= 0:
             self._answer(message, up, socket, 483)
@@ -63,19 +73,25 @@ class Dialogs:
         if left and b";lr" not in left[0].lower():  # a strict router behind us, §16.6 step 6
             left = [*left[1:], b"<" + uri + b">"]
             uri = _bare(target)
-        hop = self.hops.next_hop(parties, target, routes[own - 1] if own else b"", socket)
-        if isinstance(hop, str):
+        way = self.hops.next_hop(parties, target, routes[own - 1] if own else b"", socket)
+        if isinstance(way, str):
             if not waited and len(self._waiting) < MAX_WAITING:
-                self._waiting.append((core.now_s + NAME_WAIT_S, hop, message, up, socket))
-                core.note(("name", hop))
+                self._waiting.append((core.now_s + NAME_WAIT_S, way, message, up, socket))
+                core.note(("name", way))
                 core.count("waited_for_names")
                 return
-            hop = self.hops.symmetric(parties, socket)
-        if hop is None:
+            way = self.hops.symmetric(parties, socket)
+        if way is None:
             core.count("in_dialog_no_way")
             self._answer(message, up, socket, 481)
             return
-        rest = _rest(message, up, left, hops - 1)
+        if own and not left and not waited:
+            self.hops.remember(message, up.host, socket, parties, way)
+        self._pass_on(message, up, socket, way, uri, _rest(message, up, left, hops - 1), parties)
+
+    def _pass_on(
+        self, message: Message, up: wire.Upstream, socket: int, hop: Hop, uri: bytes, rest: bytes, parties: Parties
+    ) -> None:
         if message.method == b"ACK":
             self._send_ack(up, socket, hop, uri, rest)
         else:

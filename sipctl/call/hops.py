@@ -11,15 +11,17 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
+from sipctl.call.ledger import call_key
 from sipctl.errors import SipSyntaxError
 from sipctl.routing.snapshot import Operating
 from sipctl.sip.grammar import split_list
-from sipctl.sip.message import CALL_ID, ROUTE, Message, code_of
+from sipctl.sip.message import CALL_ID, FROM, ROUTE, TO, Message, code_of
 from sipctl.sip.route_token import TOKEN_CHARS
 
 if TYPE_CHECKING:
     from sipctl.call.core import Core
 
+MAX_KNOWN: Final = 16_384  # requests remembered whole; beyond it the memory starts anew
 MAX_CACHED: Final = 65_536  # hops, and addresses judged; beyond it the cache starts anew
 UNREACHABLE_MISSES: Final = 3  # probes lost in a row that make an SBC unreachable, not merely unwilling
 MAX_OWN_ROUTES: Final = 2  # we record-route once or twice (RFC 5658)
@@ -49,20 +51,65 @@ class Parties(NamedTuple):
     record: int  # index of the answered record, -1 without
 
 
+class Known(NamedTuple):
+    """What an in-dialog request with just these lines was found to be."""
+
+    call_id: bytes  # whole lines, as received
+    from_: bytes
+    to: bytes
+    uri: bytes
+    host: str  # where it came from
+    socket: int
+    parties: Parties
+    key: bytes  # of the dialog in the ledger
+    hop: Hop
+
+
 class Hops:
     """Judges addresses and finds hops; keeps nothing but caches."""
 
-    __slots__ = ("_allowed", "_core", "_hops")
+    __slots__ = ("_allowed", "_core", "_hops", "_known")
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._allowed: dict[tuple[bool, int, str], bool] = {}
         self._hops: dict[tuple[int, int, int, bool, bytes, bytes, int], Hop] = {}
+        self._known: dict[bytes, Known] = {}  # by Route line
 
     def on_swap(self) -> None:
         """Another snapshot: addresses may have changed hands."""
         self._allowed.clear()
         self._hops.clear()
+        self._known.clear()
+
+    # -- seen before -----------------------------------------------------------------------------------------------------------
+
+    def recall(self, message: Message, host: str, socket: int) -> tuple[Parties, Hop] | None:
+        """Parties and hop of a request whose Route, Call-ID, From, To and target were all judged before, octet for octet."""
+        at, lines = message.at, message.lines
+        if ROUTE not in at or message.repeated & 1 << ROUTE:
+            return None
+        known = self._known.get(lines[at[ROUTE]])
+        if (
+            known is None or known.to != lines[at[TO]] or known.from_ != lines[at[FROM]] or known.call_id != lines[at[CALL_ID]]
+            or known.uri != message.uri or known.host != host or known.socket != socket
+        ):  # fmt: skip
+            return None
+        return known.parties._replace(record=self._core.ledger.calls.get(known.key, -1)), known.hop
+
+    def remember(self, message: Message, host: str, socket: int, parties: Parties, hop: Hop) -> None:
+        """Keep what was found of a request whose routes were all ours."""
+        at, lines = message.at, message.lines
+        if ROUTE not in at or message.repeated & 1 << ROUTE:
+            return
+        from_tag, to_tag = message.from_tag(), message.to_tag()
+        caller, callee = (from_tag, to_tag) if parties.from_caller else (to_tag, from_tag)
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known[lines[at[ROUTE]]] = Known(
+            lines[at[CALL_ID]], lines[at[FROM]], lines[at[TO]], message.uri, host, socket, parties,
+            call_key(message.value(CALL_ID), caller, callee), hop,
+        )  # fmt: skip
 
     # -- whose dialog is it? ---------------------------------------------------------------------------------------------------
 

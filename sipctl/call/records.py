@@ -60,6 +60,8 @@ MAX_INVITE_BYTES: Final = SETUP_BYTES - _INVITE_AT  # INVITE and, after it, the 
 
 # answered: crc | live (1 + leaving), trunk, sbc, tenant, entry point | start unix, seen, expires mono | key, cdr id | where heard
 _ANSWERED_RECORD: Final = Struct("<IBIIIIddd16s8sIH46s")
+_SEEN: Final = Struct("<d")
+_SEEN_AT: Final = Struct("<IBIIIId").size
 assert _BASE.size <= _SERVER_AT and _SERVER_AT + _SERVER.size <= _ATTEMPT_AT and _STAYS_AT + _STAYS.size <= _ATTEMPT_STRIDE
 assert _ANSWERED_RECORD.size <= ANSWERED_BYTES
 
@@ -285,9 +287,14 @@ class Records:
 
     def mark_leaving(self, index: int, now_s: float, leaving: int) -> None:
         """A BYE of that call was passed on; 0: it was not the end after all."""
-        record = self.answered(index)
-        if record is not None:
-            self._write_answered(record._replace(seen_s=now_s, leaving=leaving))
+        at = _ANSWERED_AT + index * ANSWERED_BYTES
+        memory = self._memory
+        if memory[at + 4]:
+            changed = bytearray(memory[at + 4 : at + _ANSWERED_RECORD.size])
+            changed[0] = 1 + leaving
+            _SEEN.pack_into(changed, _SEEN_AT - 4, now_s)
+            memory[at + 4 : at + _ANSWERED_RECORD.size] = changed
+            _CRC.pack_into(memory, at, crc32(changed))
 
     def answered(self, index: int) -> Answered | None:
         """Read one record back; None if it is free or torn."""

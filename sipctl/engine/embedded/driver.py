@@ -33,6 +33,7 @@ MAX_POISON = 32  # messages kept that raised inside the core
 MAX_POISON_BYTES = 4096  # of each
 POLL_S = 0.1  # the loop turns at least this often, so a longer turn is a stall of ours
 BEHIND_S = 0.25  # a socket that was never found empty for so long: new calls are shed until it is (CALLS 1.6)
+RESTED_S = 20e-6  # a poll that took longer had nothing to give at once
 GAP_S = 0.25  # a turn longer than this is told to the core (CALLS 3.5)
 FLOW_BASE = 1 << 20  # numbers from here on are connections, below are listens
 
@@ -75,6 +76,7 @@ class Driver:
     """Carries datagrams between sockets and core, and turns the loop that everything else of a router hangs on."""
 
     __slots__ = (
+        "_burst",
         "_by_fd",
         "_calm_from_s",
         "_full_since_s",
@@ -109,6 +111,7 @@ class Driver:
         self._notes: Notes = []
         self._sending = False
         self._stopping = False
+        self._burst = MAX_BATCH  # datagrams read of one socket in this turn
         self._full_since_s: dict[int, float] = {}  # sockets whose batches have been full, and since when: we fall behind
         self.now_s = monotonic_s()
         self.gap_s = 0.0  # longest turn since somebody read and cleared it
@@ -177,14 +180,17 @@ class Driver:
         due_s = core.next_due_s
         while not self._stopping:
             wait_s = POLL_S
+            asked_s = monotonic_s()
             if due_s is not None:
-                wait_s = due_s - monotonic_s()
+                wait_s = due_s - asked_s
                 if wait_s < 0.0:
                     wait_s = 0.0
                 elif wait_s > POLL_S:
                     wait_s = POLL_S
             events = poll(wait_s, MAX_BATCH)
             now_s = self.now_s = monotonic_s()
+            # One datagram after a rest: a second read that finds nothing costs as much as the next poll. More while they queue.
+            self._burst = 1 if now_s - asked_s > RESTED_S else min(8 * self._burst, MAX_BATCH)
             if now_s - turned_s > GAP_S:
                 self._note_gap(now_s - turned_s, now_s)
             turned_s = now_s
@@ -211,9 +217,9 @@ class Driver:
         """One batch of one socket. The inner loop is the hot path: nothing is done in it that can be done outside."""
         receive, recvfrom = self.core.receive, sock.recvfrom
         out, notes = self._out, self._notes
-        count = 0
+        count, limit = 0, self._burst
         try:
-            while count < MAX_BATCH:
+            while count < limit:
                 data, source = recvfrom(MAX_DATAGRAM_BYTES)
                 count += 1
                 try:
@@ -229,12 +235,16 @@ class Driver:
         except OSError:  # a pending ICMP error: the queue tells which peer
             self._read_errors(index, sock, six)
         self.counters["datagrams_in"] += count
-        if count < MAX_BATCH:
+        if count < limit:
             if self._full_since_s.pop(index, None) is not None and not self._full_since_s:
                 self.core.is_shedding = False
-        elif now_s - self._full_since_s.setdefault(index, max(now_s, self._calm_from_s)) > BEHIND_S and not self.core.is_shedding:
+        elif limit == MAX_BATCH and not self.core.is_shedding and self._has_fallen_behind(index, now_s):
             self.core.is_shedding = True
             self.counters["fell_behind"] += 1
+
+    def _has_fallen_behind(self, index: int, now_s: float) -> bool:
+        """Whether that socket has given full batches for BEHIND_S, the first moments of this router not counted."""
+        return now_s - self._full_since_s.setdefault(index, max(now_s, self._calm_from_s)) > BEHIND_S
 
     def _heed_other(self, ready: Callable[[int], None], mask: int) -> None:
         try:
