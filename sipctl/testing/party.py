@@ -121,15 +121,17 @@ class Party:
         dialogs: shared with its siblings where a pair shares call state.
         sealed: its neighbours are modelled parties too, so in-dialog requests must carry their seal.
         salt: makes tags and branches of several runs differ.
+        fqdn: stands in its Contact in place of the address.
     """
 
     role = "party"
 
     def __init__(
         self, name: str, address: Address, *, ledger: Ledger | None = None, dialogs: dict[Key, Dialog] | None = None,
-        reliable: bool = False, sealed: bool = True, salt: str = "",
+        reliable: bool = False, sealed: bool = True, salt: str = "", fqdn: str = "",
     ) -> None:  # fmt: skip
         self.name = name
+        self.fqdn = fqdn
         self.address = address
         self.ledger = Ledger() if ledger is None else ledger
         self.dialogs: dict[Key, Dialog] = {} if dialogs is None else dialogs
@@ -186,7 +188,8 @@ class Party:
     @property
     def contact(self) -> str:
         """Contact header of this party."""
-        return f"<sip:{self.name}@{host_port(self.address)}{';transport=tcp' if self.reliable else ''}>"
+        place = f"{self.fqdn}:{self.address[1]}" if self.fqdn else host_port(self.address)
+        return f"<sip:{self.name}@{place}{';transport=tcp' if self.reliable else ''}>"
 
     @property
     def open_transactions(self) -> int:

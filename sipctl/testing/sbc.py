@@ -60,9 +60,11 @@ class ModelSbc(Party):
     def __init__(
         self, name: str, address: Address, *, behave: Behaviour | Callable[[Message], Behaviour] = ANSWER,
         ledger: Ledger | None = None, dialogs: dict[Key, Dialog] | None = None, reliable: bool = False, sealed: bool = True,
-        salt: str = "",
+        salt: str = "", fqdn: str = "",
     ) -> None:  # fmt: skip
-        super().__init__(name, address, ledger=ledger, dialogs=dialogs, reliable=reliable, sealed=sealed, salt=salt)
+        super().__init__(
+            name, address, ledger=ledger, dialogs=dialogs, reliable=reliable, sealed=sealed, salt=salt, fqdn=fqdn
+        )
         self.behave = behave
         self.deaf_to_options = False
         self.deaf_to_invites = False  # to new ones; what is up goes on

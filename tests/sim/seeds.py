@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from sipctl.routing.snapshot import Admin, Probe
 from sipctl.testing.caller import Script
 from sipctl.testing.ledger import TIMED_OUT, CallNote
 from sipctl.testing.sbc import ANSWER, RING_FOR_EVER, SILENT, TRYING_ONLY, Behaviour, refuse
 from sipctl.testing.wire import Address, Message
+from tests.support.invariants import LOSSY_LEG_S, SECOND_LEG_S
 from tests.support.network import Weather
 from tests.support.router_host import Doom
 from tests.support.world import World
-from tests.support.world_plan import SALES, SERVICE, Plan
+from tests.support.world_plan import REVERSED, SALES, SBC_ADDRESS, SECOND, SERVICE, Plan
 
 MAX_EVENTS: Final = 2000
 LIVELY_EVENTS: Final = 1500  # after so many, no new misfortune: the rest is for the end
 HORIZON_S: Final = 45.0
+CONTROLLED: Final = 0.7  # share of worlds in which the real controller decides
 METHODS: Final = ("INFO", "INVITE", "OPTIONS", "UPDATE")
 
 
@@ -36,6 +38,9 @@ class Outcome:
     answered: int
     deaths: int
     messages: int  # said by the router and judged
+    publications: int  # taken from the real controller, in order
+    decisions: int  # records of it that replay
+    legs: int  # second answered legs that were seen to go
 
 
 def run_seed(seed: int) -> Outcome:
@@ -52,7 +57,10 @@ class Fate:
     def __init__(self, seed: int) -> None:
         self.dice = Random(seed)
         self.calm = seed % 4 == 0
-        self.world = World(seed, self._a_plan(), self._a_weather(), bcp_percent=self.dice.choice((0, 0, 100, 50)))
+        self.controlled = self.dice.random() < CONTROLLED
+        bcp_percent = self.dice.choice((0, 0, 100, 50))
+        self.world = World(seed, self._a_plan(), self._a_weather(), bcp_percent, controlled=self.controlled)
+        self.world.invariants.second_leg_s = self._second_leg_s()
         self.notes: list[CallNote] = []
         self.cut: set[tuple[str, str]] = set()  # (source host, destination host) pairs the network does not connect
         for name, sbc in self.world.sbcs.items():
@@ -66,8 +74,6 @@ class Fate:
         misfortunes = self._calm_misfortunes() if self.calm else self._misfortunes()
         for _ in range(dice.randrange(3, 14)):
             world.at(dice.uniform(0.5, HORIZON_S), dice.choice(misfortunes))
-        for at_s in range(5, int(HORIZON_S), 5):
-            world.at(float(at_s), world.invariants.check_legs)
         world.run(HORIZON_S, max_events=LIVELY_EVENTS)
         self._heal()
         world.finish()
@@ -75,14 +81,23 @@ class Fate:
             self._nothing_was_lost()
         assert world.events <= MAX_EVENTS, f"seed {world.seed}: {world.events} events"
         answered = sum(note.answered_s is not None for note in self.notes)
-        return Outcome(world.digest, world.events, len(self.notes), answered, world.router.deaths, world.invariants.checked)
+        control = world.control
+        return Outcome(
+            world.digest, world.events, len(self.notes), answered, world.router.deaths, world.invariants.checked,
+            control.taken if control else 0, control.decisions if control else 0, world.invariants.judged_legs,
+        )  # fmt: skip
 
     # -- what the world is made of ---------------------------------------------------------------------------------------------
 
     def _a_plan(self) -> Plan:
         dice = self.dice
         tcp = not self.calm and dice.random() < 0.25
+        family = dice.choice(("v4", "v4", "v4", "trunks", "sbcs", "both"))
         return Plan(
+            v6_trunks=family in ("trunks", "both"), v6_sbcs=family in ("sbcs", "both"), more_groups=dice.random() < 0.4,
+            contacts=dice.choice(("address", "address", "address", "known", "asked", "unknown")),
+            hold_off_s=dice.choice((0.5, 2.0, 5.0)), failback=dice.choice(("automatic", "automatic", "manual")),
+            hold_down_s=dice.choice((2.0, 8.0)), ramp_step_s=dice.choice((1.0, 4.0)),
             shared_dialogs=dice.random() < 0.3, symmetric=dice.random() < 0.3, tcp_trunks=tcp and dice.random() < 0.6,
             tcp_sbcs=tcp and dice.random() < 0.6, no_progress_s=dice.choice((2.0, 6.0)),
             probe=None if dice.random() < 0.4 else Probe(interval_s=6.0), exhausted=dice.choice((480, 503)),
@@ -110,13 +125,12 @@ class Fate:
         final_s = dice.choice((0.05, 0.3, 1.0, 1.4, 4.0))
         then = ((dice.uniform(1.0, 20.0), dice.choice((*METHODS, "BYE"))),) if dice.random() < 0.4 else ()
         ring_s = 0.02 if self.calm else dice.choice((0.02, 0.02, None))
-        ring_s = 0.02 if self.calm else dice.choice((0.02, 0.02, None))
         answer = Behaviour(
             trying_s=dice.choice((0.0, 0.0, 0.2)), ring_s=ring_s, final_s=final_s, then=then,
             answers_despite_cancel=dice.random() < 0.2,
         )  # fmt: skip
         if self.calm:
-            well = name.endswith("b") or dice.random() < 0.7
+            well = name[4] == "b" or dice.random() < 0.7
             return answer if well else dice.choice((SILENT, refuse(503), refuse(500, after_s=0.6)))
         return dice.choice((
             answer, answer, answer, answer, ANSWER, SILENT, TRYING_ONLY, RING_FOR_EVER, refuse(486), refuse(500, after_s=1.2),
@@ -134,14 +148,16 @@ class Fate:
             cancel_after_s=cancel_after_s, then=(*then, (last_s, "BYE")), calling=f"+49151{dice.randrange(50):07d}",
             patience_s=60.0, offer=dice.random() < 0.9,
         )  # fmt: skip
-        called = SALES if self.calm or dice.random() < 0.8 else dice.choice((SERVICE, "+49309"))
+        routed = (SALES, SALES, SECOND, REVERSED) if self.world.plan.more_groups else (SALES,)
+        called = dice.choice(routed) if self.calm or dice.random() < 0.8 else dice.choice((SERVICE, "+49309"))
         caller = "carrier-one" if self.calm else dice.choice(("carrier-one", "carrier-one", "carrier-two"))
         self.notes.append(self.world.call(called, script, caller=caller))
 
     # -- what happens to it ----------------------------------------------------------------------------------------------------
 
     def _calm_misfortunes(self) -> list[Callable[[], None]]:
-        return [self._kill, self._kill, self._doom_outputs, self._doom_lines, self._decide, self._edit, self.world.new_controller]
+        deaths = [self._kill, self._kill, self._doom_outputs, self._doom_lines]
+        return [*deaths, self._decide, self._decide, self._edit, self._new_controller]
 
     def _misfortunes(self) -> list[Callable[[], None]]:
         more = [self._silence, self._silence, self._partition, self._leave_plan, self._admin, self._drain_node, self._stand_still]
@@ -157,7 +173,39 @@ class Fate:
         self.world.doom(Doom(lines=self.dice.randrange(3000), down_s=0.08))
 
     def _decide(self) -> None:
+        """The group's decision changes: by an operator's order to the real controller, or because the world says so."""
+        if self.controlled:
+            self._order()
+            return
         self.world.decide(self.dice.choice((0, 10, 50, 100)), pinned=not self.calm and self.dice.random() < 0.2)
+
+    def _order(self) -> None:
+        dice, world = self.dice, self.world
+        group = dice.choice(("acme", "beta", "gamma") if world.plan.more_groups else ("acme",))
+        to = dice.choice(("bcp", "primary"))
+        orders: list[tuple[str, dict[str, Any]]] = [
+            ("failover", {"group": group, "to": to}), ("failover", {"all": True, "to": to}),
+            ("failback", {"group": group, "now": dice.random() < 0.3}), ("pin", {"group": group, "to": to}),
+            ("unpin", {"group": group}), ("unlatch", {"group": group}),
+            ("automation", {"state": dice.choice(("pause", "resume", "resume"))}),
+        ]  # fmt: skip
+        if not self.calm:
+            sbc, trunk = dice.choice(("fra-a", "fra-b", "ams-a", "ams-b")), dice.choice(("carrier-one", "carrier-two"))
+            state, move = dice.choice(("draining", "enabled", "disabled")), dice.random() < 0.5
+            tenant = dice.choice(("acme-prod", "acme-bcp"))
+            orders += [
+                ("sbc-admin", {"sbc": sbc, "state": state, "move": move}), ("sbc-probe", {"sbc": sbc}),
+                ("tenant-admin", {"tenant": tenant, "state": state, "move": move}),
+                ("trunk-admin", {"trunk": trunk, "state": state}),
+            ]  # fmt: skip
+        op, args = dice.choice(orders)
+        world.order(op, **args)
+
+    def _new_controller(self) -> None:
+        if self.world.control is None:
+            self.world.new_controller()
+        else:
+            self.world.control.die(self.dice.choice((0.05, 0.3, 2.0)))
 
     def _edit(self) -> None:
         self.world.edit(no_progress_s=self.dice.choice((2.0, 4.0, 6.0)), exhausted=self.dice.choice((480, 503)))
@@ -175,7 +223,7 @@ class Fate:
     def _partition(self) -> None:
         dice = self.dice
         party = dice.choice([party for party in self.world.parties.values() if not party.reliable])
-        router = ("203.0.113.9", "10.1.0.5")
+        router = [address[0] for address in self.world.router_addresses]
         cut = {(host, party.address[0]) for host in router} if dice.random() < 0.7 else set()
         cut |= {(party.address[0], host) for host in router} if not cut or dice.random() < 0.5 else set()
         self.cut |= cut
@@ -187,12 +235,22 @@ class Fate:
         self.world.at(self.dice.uniform(0.5, 6.0), lambda: self.world.closed.discard(address))
 
     def _admin(self) -> None:
-        name = self.dice.choice([name for name in self.world.sbcs if name not in self.world.plan.without])
-        self.world.sbc_admin(name, self.dice.choice((Admin.DRAINING, Admin.ENABLED, Admin.DISABLED)))
+        name = self.dice.choice([name for name in SBC_ADDRESS if name not in self.world.plan.without])
+        admin = self.dice.choice((Admin.DRAINING, Admin.ENABLED, Admin.DISABLED))
+        if self.controlled:
+            self.world.order("sbc-admin", sbc=name, state=admin.name.lower(), move=True)
+        else:
+            self.world.sbc_admin(name, admin)
 
     def _drain_node(self) -> None:
-        self.world.node_admin(Admin.DRAINING)
-        self.world.at(self.dice.uniform(1.0, 10.0), lambda: self.world.node_admin(Admin.ENABLED))
+        self._set_node(Admin.DRAINING)
+        self.world.at(self.dice.uniform(1.0, 10.0), lambda: self._set_node(Admin.ENABLED))
+
+    def _set_node(self, admin: Admin) -> None:
+        if self.controlled:
+            self.world.order("node-admin", state=admin.name.lower())
+        else:
+            self.world.node_admin(admin)
 
     def _stand_still(self) -> None:
         if self.world.router.core is not None and not self.world.router.paused:
@@ -203,6 +261,12 @@ class Fate:
 
     def _is_cut(self, source: Address, to: Address, data: bytes) -> bool:
         return (source[0], to[0]) in self.cut
+
+    def _second_leg_s(self) -> float | None:
+        """How long two legs of one call may be up: over TCP a BYE that a dying router had taken is lost for good."""
+        if self.world.plan.tcp_trunks or self.world.plan.tcp_sbcs:
+            return None
+        return SECOND_LEG_S if self.calm else LOSSY_LEG_S
 
     def _heal(self) -> None:
         self.cut.clear()

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
-from sipctl.call.core import Core
 from sipctl.call.records import SLOT_BYTES
+from sipctl.engine.embedded.observing import ObservedCore
 from sipctl.health.judge import Judge
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.snapshot import Listen
@@ -60,12 +60,13 @@ class RouterHost:
         self, listens: tuple[Listen, ...], carry: Callable[[int, bytes, Address], None], died: Callable[[float], None]
     ) -> None:  # fmt: skip
         self.listens = listens
-        self.core: Core | None = None
+        self.core: ObservedCore | None = None
         self.snapshot: RoutingSnapshot | None = None
         self.memory = memoryview(mmap.mmap(-1, SLOT_BYTES))
         self.notes: list[Any] = []
         self.doom: Doom | None = None
         self.paused = False
+        self.gap_s = 0.0  # the longest its loop stood still since the controller was told last
         self.deaths = 0
         self.adopted: list[dict[str, int]] = []  # census right after each adoption
         self.flows: dict[int, Flow] = {}
@@ -80,7 +81,7 @@ class RouterHost:
         """A new process takes the slot: snapshot first, then the calls, then what waited in the sockets."""
         assert self.core is None
         self._next_flow = FLOW_BASE
-        self.core = Core(
+        self.core = ObservedCore(
             slot=0, sockets=self.listens, memory=self.memory, entropy=self.entropy, unix_minus_mono_s=UNIX_MINUS_MONO_S,
             judge=Judge(self.deaths),
         )  # fmt: skip
@@ -175,6 +176,7 @@ class RouterHost:
         """It goes on, and notices how long it stood."""
         if self.core is not None and self.paused:
             self.paused = False
+            self.gap_s = max(self.gap_s, gap_s)
             self.core.on_gap(gap_s, now_s)
             self._take_backlog(now_s)
 
@@ -204,6 +206,10 @@ class RouterHost:
                     return
                 doom.outputs -= 1
             self._carry(socket, data, address)
+
+    def later(self, act: Callable[[float], None]) -> None:
+        """Have something wait until the process goes on, or its successor begins."""
+        self._wait(act)
 
     def _wait(self, act: Callable[[float], None]) -> None:
         if len(self.backlog) < MAX_BACKLOG:

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from heapq import heappop, heappush
 from typing import Any, Final
 
+from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.snapshot import Admin, Decision, RoutingState
 from sipctl.testing.caller import Caller, Script
 from sipctl.testing.ledger import Breach, CallNote
@@ -22,29 +23,27 @@ from sipctl.testing.wire import Address, Output, WireError, host_port, read
 from tests.support.invariants import Invariants
 from tests.support.network import Network, Weather
 from tests.support.router_host import UNIX_MINUS_MONO_S, Doom, Flow, RouterHost
+from tests.support.world_control import Control
 from tests.support.world_plan import (
-    AMS_A,
-    AMS_B,
     CARRIER_ONE,
     CARRIER_TWO,
-    FRA_A,
-    FRA_B,
     GROUP,
     INSIDE,
     OUTSIDE,
     SALES,
-    SBC_ADDRESS,
     STRANGER,
     Plan,
     a_snapshot,
     a_state,
     a_table,
+    doors,
+    inside_of,
+    outside_of,
     retired_by,
 )
 
 START_S: Final = 1000.0
 TAIL_LINES: Final = 120
-ROUTER_ADDRESSES: Final = (OUTSIDE, INSIDE)
 MONITOR: Final[Address] = ("198.51.100.9", 5060)  # an address of carrier-one that places no calls
 CLOSED_DELAY_S: Final = 0.002  # until an ICMP error is back
 TCP_DELAY_S: Final = 0.004
@@ -57,14 +56,19 @@ class World:
         seed: of the network's dice.
         plan: what the router boots with.
         weather: how the network treats datagrams.
+        bcp_percent: what the group's first decision says; only without a controller.
+        controlled: the real controller decides, and `order` is how the world has its way; else the world itself publishes.
     """
 
-    def __init__(self, seed: int = 0, plan: Plan | None = None, weather: Weather | None = None, bcp_percent: int = 0) -> None:
+    def __init__(
+        self, seed: int = 0, plan: Plan | None = None, weather: Weather | None = None, bcp_percent: int = 0, *,
+        controlled: bool = False,
+    ) -> None:  # fmt: skip
         self.seed = seed
         self.now_s = START_S
         self.plan = plan or Plan()
         self.network = Network(seed, weather)
-        self.state: RoutingState = a_state(bcp_percent=bcp_percent)
+        self.finishing = False
         self.events = 0
         self.actions: list[str] = []
         self.closed: set[Address] = set()  # addresses where nobody listens: ICMP, refused connections
@@ -74,33 +78,56 @@ class World:
         self._schedule: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._connecting: dict[tuple[Address, Address], Flow] = {}
-        fra: dict[tuple[str, str, str], Dialog] | None = {} if self.plan.shared_dialogs else None
-        ams: dict[tuple[str, str, str], Dialog] | None = {} if self.plan.shared_dialogs else None
-        tcp = self.plan.tcp_sbcs
-        self.sbcs = {
-            "fra-a": ModelSbc("fra-a", FRA_A, dialogs=fra),
-            "fra-b": ModelSbc("fra-b", FRA_B, dialogs=fra),
-            "ams-a": ModelSbc("ams-a", AMS_A, dialogs=ams, reliable=tcp),
-            "ams-b": ModelSbc("ams-b", AMS_B, dialogs=ams, reliable=tcp),
-        }
+        self.outside, self.inside = outside_of(self.plan, OUTSIDE), inside_of(self.plan, INSIDE)
+        self.router_addresses = (self.outside, self.inside)
+        self.tenant_at = dict(doors(self.plan).values())
+        self.fqdns: dict[str, tuple[str, ...]] = {}  # every name an SBC writes into its Contact, and where it leads
+        self.sbcs = self._the_sbcs()
+        tcp = self.plan.tcp_trunks
         self.callers = {
-            "carrier-one": Caller("carrier-one", CARRIER_ONE, reliable=self.plan.tcp_trunks),
-            "carrier-two": Caller("carrier-two", CARRIER_TWO, reliable=self.plan.tcp_trunks),
-            "stranger": Caller("stranger", STRANGER),
+            "carrier-one": Caller("carrier-one", outside_of(self.plan, CARRIER_ONE), reliable=tcp),
+            "carrier-two": Caller("carrier-two", outside_of(self.plan, CARRIER_TWO), reliable=tcp),
+            "stranger": Caller("stranger", outside_of(self.plan, STRANGER)),
         }
         self.parties: dict[Address, Party] = {p.address: p for p in (*self.sbcs.values(), *self.callers.values())}
         listens = a_table(self.plan).topology.listens
         self.invariants = Invariants(self)
         self.router = RouterHost(listens, self._carry, self._router_died)
-        self.publish()
-        self.router.start(self.router_snapshot, self.now_s)
+        self.control = Control(self, self.plan) if controlled else None
+        if self.control is not None:
+            self.control.boot()
+            self.router_snapshot = self.control.first_snapshot()
+            self.invariants.published(self.router_snapshot)
+        else:
+            self.state: RoutingState = a_state(bcp_percent=bcp_percent, names=self.fqdns if self.names_known else None)
+            self.publish()
+        self._router_starts()
+
+    def _the_sbcs(self) -> dict[str, ModelSbc]:
+        """One party per signalling address; those of one tenant at one site share their dialogs where the plan says so."""
+        found: dict[str, ModelSbc] = {}
+        shared: dict[str, dict[tuple[str, str, str], Dialog]] = {}
+        for name, (address, tenant) in doors(self.plan).items():
+            fqdn = "" if self.plan.contacts == "address" else f"{name[:5]}.sbc.example"
+            if fqdn:
+                self.fqdns[fqdn] = (address[0],)
+            found[name] = ModelSbc(
+                name, address, dialogs=shared.setdefault(tenant, {}) if self.plan.shared_dialogs else None,
+                reliable=self.plan.tcp_sbcs and name.startswith("ams"), fqdn=fqdn,
+            )  # fmt: skip
+        return found
+
+    @property
+    def names_known(self) -> bool:
+        """Whether the routers are told from the start where the SBCs' names lead."""
+        return self.plan.contacts == "known"
 
     # -- what happens in the world ---------------------------------------------------------------------------------------------
 
     def call(self, called: str = SALES, script: Script | None = None, *, caller: str = "carrier-one") -> CallNote:
         """A carrier places a call now."""
         party = self.callers[caller]
-        note, out = party.place(called, OUTSIDE, self.now_s, script)
+        note, out = party.place(called, self.outside, self.now_s, script)
         self._party_sends(party, out)
         return note
 
@@ -134,16 +161,17 @@ class World:
 
     def kill(self, down_s: float = 0.08) -> None:
         """`kill -9` of the router now; a spare takes the slot `down_s` later."""
-        self._note(f"router dies, successor in {down_s:.3f} s")
+        self.note(f"router dies, successor in {down_s:.3f} s")
         self.router.kill(down_s)
 
     def doom(self, doom: Doom) -> None:
         """Have the router die in the midst of what it does next."""
-        self._note(f"router is doomed: {doom.outputs} outputs, {doom.lines} lines")
+        self.note(f"router is doomed: {doom.outputs} outputs, {doom.lines} lines")
         self.router.doom = doom
 
     def publish(self, **changes: Any) -> None:
         """The controller publishes: `seq` grows with every change, `term` with every controller."""
+        assert self.control is None, "who is controlled does not decide"
         seq = self.state.seq + 1 if "term" not in changes else 1
         before = (self.state.term, self.state.seq)
         self.state = replace(self.state, seq=seq, **changes)
@@ -155,34 +183,52 @@ class World:
 
     def decide(self, bcp_percent: int, *, pinned: bool = False, left: str | None = None) -> None:
         """The group's decision changes."""
-        self._note(f"{GROUP}: {bcp_percent} % to BCP")
+        self.note(f"{GROUP}: {bcp_percent} % to BCP")
         epoch = self.state.decisions[GROUP].epoch + 1
         decision = Decision(bcp_percent, pinned, left, epoch, "as the world wants")
         self.publish(decisions={**self.state.decisions, GROUP: decision})
 
-    def edit(self, **changes: Any) -> None:
-        """A new revision of the plan; what left it is retired."""
-        self.plan = replace(self.plan, revision=self.plan.revision + 1, **changes)
-        self._note(f"revision {self.plan.revision}: {sorted(changes)}")
+    def edit(self, **changes: Any) -> bool:
+        """A new revision of the plan; what left it is retired. False where there was no controller to take it."""
+        plan = replace(self.plan, revision=self.plan.revision + 1, **changes)
+        if self.control is not None and not self.control.apply(plan):
+            return False
+        self.plan = plan
+        self.note(f"revision {self.plan.revision}: {sorted(changes)}")
+        if self.control is not None:
+            return True
         retired = retired_by(self.plan, self.now_s + UNIX_MINUS_MONO_S + self.plan.max_call_age_s)
         self.publish(retired=retired)
+        return True
+
+    def order(self, op: str, **args: Any) -> str:
+        """An operator's command to the real controller: how its answer begins, "" where nobody answers."""
+        assert self.control is not None
+        answer = self.control.order(op, **args)
+        return "" if answer is None else answer.status
+
+    def take(self, snapshot: RoutingSnapshot) -> None:
+        """The router takes what its controller published."""
+        self.invariants.published(snapshot)
+        self.router_snapshot = snapshot
+        self.router.swap(snapshot, self.now_s)
 
     def sbc_admin(self, name: str, admin: Admin) -> None:
-        self._note(f"{name} is {admin.name.lower()}")
+        self.note(f"{name} is {admin.name.lower()}")
         self.publish(sbc_admin={**self.state.sbc_admin, name: admin})
 
     def node_admin(self, admin: Admin) -> None:
-        self._note(f"node is {admin.name.lower()}")
+        self.note(f"node is {admin.name.lower()}")
         self.publish(node_admin=admin)
 
     def new_controller(self) -> None:
         """The controller died; its successor adopts the last decisions under the next term (CALLS 4.6)."""
-        self._note("a new controller")
+        self.note("a new controller")
         self.publish(term=self.state.term + 1)
 
     def stand_still(self, gap_s: float) -> None:
         """The router's loop stands still, as under SIGSTOP, and learns of it afterwards (CALLS 3.5)."""
-        self._note(f"the router stands still for {gap_s} s")
+        self.note(f"the router stands still for {gap_s} s")
         self.router.pause()
         self.at(gap_s, lambda: self.router.resume(gap_s, self.now_s))
 
@@ -221,7 +267,7 @@ class World:
             sbc.mute = sbc.deaf_to_invites = sbc.deaf_to_options = False
         if self.router.core is None:
             self.run(1.0)
-        self.edit(probe=None)
+        self._last_edit()
         if self.plan.tcp_trunks or self.plan.tcp_sbcs:
             self.at(400.0, self._end_orphans)
         until_s = self.now_s + at_most_s
@@ -229,6 +275,23 @@ class World:
             self.now_s = max(self.now_s, due_s)
             self._step()
         self.invariants.at_the_end()
+
+    def _last_edit(self) -> None:
+        """The last revision probes nobody, so that a world can fall silent; it reaches the router, and then nobody decides."""
+        self.finishing = True
+        control = self.control
+        if control is None:
+            self.edit(probe=None)
+            return
+        for _ in range(60):
+            if control.knows is not None and self.plan.probe is not None:
+                self.edit(probe=None)
+            elif control.knows is not None and self.router.core is not None and control.is_followed:
+                break
+            self.run(0.5)
+        else:
+            raise AssertionError(f"the controller's last word did not reach the router\n{self.tail()}")
+        control.stop()
 
     def _end_orphans(self) -> None:
         """A BYE that a dead router had accepted over TCP is lost for good: the far end's own timer ends the call."""
@@ -268,6 +331,8 @@ class World:
                 self._party_sends(party, party.tick(now_s))
         while self._schedule and self._schedule[0][0] <= now_s:
             heappop(self._schedule)[2]()
+        if self.control is not None:
+            self.control.after_step()
         self.invariants.after_step()
 
     def _check_progress(self, due_s: float) -> None:
@@ -281,13 +346,13 @@ class World:
 
     def _arrive(self, source: Address, to: Address, data: bytes) -> None:
         self.events += 1
-        if to in ROUTER_ADDRESSES:
+        if to in self.router_addresses:
             self._trace("in ", source, to, data)
             self.invariants.heard(data, source, self.now_s)
-            self.router.receive(data, ROUTER_ADDRESSES.index(to), source, self.now_s)
+            self.router.receive(data, self.router_addresses.index(to), source, self.now_s)
         elif to in self.closed:
-            if source in ROUTER_ADDRESSES:
-                socket = ROUTER_ADDRESSES.index(source)
+            if source in self.router_addresses:
+                socket = self.router_addresses.index(source)
                 self.at(CLOSED_DELAY_S, lambda: self.router.send_failed(socket, to, self.now_s))
         elif to in self.parties:
             party = self.parties[to]
@@ -297,17 +362,17 @@ class World:
 
     def _party_sends(self, party: Party, out: Output) -> None:
         for data, to in out:
-            if party.reliable and to in ROUTER_ADDRESSES:
+            if party.reliable and to in self.router_addresses:
                 self._stream_to_router(party, to, data)
             else:
                 self.network.send(party.address, to, data, self.now_s)
 
     def _carry(self, socket: int, data: bytes, address: Address) -> None:
         """Something the router sends."""
-        self._trace("out", ROUTER_ADDRESSES[socket % 2] if socket < 4 else INSIDE, address, data)
+        self._trace("out", self.router_addresses[socket % 2] if socket < 4 else self.inside, address, data)
         self.invariants.said(data, address, self.now_s)
         if socket < 2:
-            self.network.send(ROUTER_ADDRESSES[socket], address, data, self.now_s)
+            self.network.send(self.router_addresses[socket], address, data, self.now_s)
         else:
             self._stream_to_party(socket, data, address)
 
@@ -316,7 +381,7 @@ class World:
         flow = self._connecting.get(key)
         if flow is None or not flow.alive:
             self._count += 1
-            flow = Flow(0, 2 + ROUTER_ADDRESSES.index(to), party.address, (party.address[0], 40_000 + self._count % 20_000))
+            flow = Flow(0, 2 + self.router_addresses.index(to), party.address, (party.address[0], 40_000 + self._count % 20_000))
             self._connecting[key] = flow
         self.at(TCP_DELAY_S, lambda: self._stream_arrives(flow, to, data))
 
@@ -329,7 +394,8 @@ class World:
     def _stream_to_party(self, socket: int, data: bytes, address: Address) -> None:
         flow = self.router.flows.get(socket)
         if flow is None and socket >= 4:
-            socket = 2 if address[0] == CARRIER_ONE[0] or address[0] == CARRIER_TWO[0] else 3  # the flow is gone: by its address
+            carriers = {caller.address[0] for caller in self.callers.values()}
+            socket = 2 if address[0] in carriers else 3  # the flow is gone: by its address
         flow = flow or self.router.flow_to(socket, address)
         if flow is None:
             party = self.parties.get(address)
@@ -338,8 +404,8 @@ class World:
                 return
             flow = Flow(0, socket, address, address)
             self.router.accept(flow)
-            self._connecting[(address, ROUTER_ADDRESSES[socket - 2])] = flow
-        here = ROUTER_ADDRESSES[flow.socket - 2]
+            self._connecting[(address, self.router_addresses[socket - 2])] = flow
+        here = self.router_addresses[flow.socket - 2]
         party_there = self.parties[flow.party]
         self.at(TCP_DELAY_S, lambda: self._stream_delivered(flow, party_there, here, data))
 
@@ -348,14 +414,21 @@ class World:
         self._party_sends(party, party.receive(data, here, self.now_s))
 
     def _router_died(self, down_s: float) -> None:
-        self._note(f"router is dead ({self.router.deaths})")
+        self.note(f"router is dead ({self.router.deaths})")
         self.invariants.router_died(self.now_s)
+        if self.control is not None:
+            self.control.router_died()
         self.at(down_s, self._succeed)
 
     def _succeed(self) -> None:
         if self.router.core is None:
-            self._note("a successor takes the slot")
-            self.router.start(self.router_snapshot, self.now_s)
+            self.note("a successor takes the slot")
+            self._router_starts()
+
+    def _router_starts(self) -> None:
+        self.router.start(self.router_snapshot, self.now_s)
+        if self.control is not None and self.router.core is not None:
+            self.control.router_began()
 
     # -- what can be read of it ------------------------------------------------------------------------------------------------
 
@@ -374,7 +447,11 @@ class World:
 
     def sbc_of(self, note: CallNote) -> str:
         """Name of the SBC that answered a call, '' if none did."""
-        return next((name for name, address in SBC_ADDRESS.items() if address == note.answered_at), "")
+        if note.answered_at is None:
+            return ""
+        host, port = note.answered_at
+        place = (self.fqdns.get(host, (host,))[0], port)
+        return next((name for name, sbc in self.sbcs.items() if sbc.address == place), "")
 
     @property
     def digest(self) -> str:
@@ -386,7 +463,8 @@ class World:
         lines = [_line(*entry) for entry in self._tail]
         return "\n".join([f"seed {self.seed}, {self.events} events, now {self.now_s:.3f}", *lines])
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """One line of the story that is no message."""
         self._digest.update(f"{self.now_s:.6f} {text}".encode())
         self._tail.append((self.now_s, f"-- {text}", ("", 0), ("", 0), b""))
 
