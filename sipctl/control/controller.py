@@ -33,6 +33,7 @@ from sipctl.control.ports import (
     ProbeNow,
     Publish,
     RouterLink,
+    SbcObservation,
     Store,
     ToDesk,
     View,
@@ -143,6 +144,7 @@ class Controller:
         self._hellos: dict[int, Hello] = {}
         self._heard = asyncio.Event()
         self._changed = asyncio.Event()
+        self._shown: Mapping[str, SbcObservation] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] | None = None
         self._keys: list[Stored] = []
@@ -350,6 +352,9 @@ class Controller:
     def _after(self, world: World, something: bool) -> None:
         if world.plan is not None:
             self._names.want_plan(world.plan.topology)
+        if world.sbcs is not self._shown:
+            something = something or _told_apart(world.sbcs) != _told_apart(self._shown)
+            self._shown = world.sbcs
         if something:
             self._changed.set()
 
@@ -455,3 +460,8 @@ class Controller:
         if told != {name for name in standing if name.startswith("desk:")}:
             self._put(Faults("desk", {what: text for what, (_, text) in kept.items()}))
         self._desk_faults = kept
+
+
+def _told_apart(sbcs: Mapping[str, SbcObservation]) -> list[tuple[str, bool, bool]]:
+    """What of an SBC calls alone have shown, and is worth a view at once; measured states make a line of the story anyway."""
+    return [(name, seen.resting_s > 0, seen.suspect) for name, seen in sbcs.items()]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from sipctl.control.ports import Notice, ProbeNow, WriteFailed
+from sipctl.control.controller import VIEW_S
+from sipctl.control.ports import Notice, Observe, ProbeNow, SbcObservation, View, WriteFailed
 from sipctl.errors import EngineError, PlanError
+from sipctl.routing.snapshot import Operating
 from tests.control.world import FakeDesk, FakeRouter, Office, until
 
 
@@ -262,3 +265,19 @@ async def test_what_is_said_while_no_desk_is_there_waits_for_the_next(office: Of
     office.links.connect(again)
     await until(lambda: any("is gone" in notice.text for notice in again.notices))
     await until(lambda: any(not isinstance(frame, Notice) for frame in again.frames))
+
+
+async def test_a_rest_and_a_doubt_are_seen_by_readers_at_once(office: Office) -> None:
+    desk = await office.start()
+    await until(lambda: any(isinstance(frame, View) for frame in desk.frames))
+    for number, (resting_s, suspect) in enumerate([(30.0, False), (30.0, True), (0.0, True), (0.0, False)]):
+        seen = SbcObservation(Operating.IN_SERVICE, "answers", 0.0, resting_s, suspect)
+        office.router.say(Observe("r1", float(number), {"fra-a": seen}, {}, {}, {}, 0, 0.0, 0))
+        wanted = (resting_s, suspect)
+        await until(partial(_shows, desk, wanted), VIEW_S / 2)
+
+
+def _shows(desk: FakeDesk, wanted: tuple[float, bool]) -> bool:
+    """Whether the last view says so of fra-a."""
+    sbc = desk.view.status["sbcs"]["fra-a"]
+    return (sbc["resting_s"], sbc["suspect"]) == wanted
