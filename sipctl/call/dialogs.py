@@ -75,6 +75,9 @@ class Dialogs:
             uri = _bare(target)
         way = self.hops.next_hop(parties, target, routes[own - 1] if own else b"", socket)
         if isinstance(way, str):
+            if not waited and any(one[2].method == message.method and one[3].key == up.key for one in self._waiting):
+                core.count("repeated_while_waiting")
+                return
             if not waited and len(self._waiting) < MAX_WAITING:
                 self._waiting.append((core.now_s + NAME_WAIT_S, way, message, up, socket))
                 core.note(("name", way))

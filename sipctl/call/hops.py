@@ -254,7 +254,7 @@ class Hops:
             if kept is None or not kept.host:
                 return None
             via = core.socket_named(kept.listen)
-            return None if via is None else a_hop(via, kept.host, kept.port)
+            return None if via is None else a_hop(via, kept.host, self._port_behind(tenant_id, kept.port))
         sbc = snapshot.sbcs[at]
         tenant = snapshot.tenant_by_id.get(tenant_id)
         port = sbc.port
@@ -263,6 +263,14 @@ class Hops:
             port = next((way for way in ways if way), port)
         number = core.socket_of_listen[sbc.listen]
         return a_hop(number, sbc.host, port) if number >= 0 and sbc.host else None
+
+    def _port_behind(self, tenant_id: int, port: int) -> int:
+        """The port of a tenant at an SBC that has left its pair: the one it has at every pair, if it has its own."""
+        snapshot = self._core.snapshot
+        assert snapshot is not None
+        tenant = snapshot.tenant_by_id.get(tenant_id)
+        ways = set() if tenant is None else {reach.port or port for reach in snapshot.tenants[tenant].reached_by}
+        return ways.pop() if len(ways) == 1 else port
 
     def sibling(self, parties: Parties, hop: Hop) -> Hop | None:
         """The other SBC of a pair that shares dialogs, if this request goes to one of them."""
