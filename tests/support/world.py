@@ -333,7 +333,15 @@ class World:
             heappop(self._schedule)[2]()
         if self.control is not None:
             self.control.after_step()
+        else:
+            self._resolve_names()
         self.invariants.after_step()
+
+    def _resolve_names(self) -> None:
+        """Publish where the SBCs' names lead once the router has asked for one."""
+        if self.plan.contacts != "asked" or self.state.names or not any(note[0] == "name" for note in self.router.notes):
+            return
+        self.publish(names=self.fqdns)
 
     def _check_progress(self, due_s: float) -> None:
         after_s = self.router.next_due_s

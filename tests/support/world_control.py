@@ -210,7 +210,7 @@ class Control:
         if any(note[0] == "observe" for note in fresh):
             self._observe()
         names = {note[1] for note in fresh if note[0] == "name"}
-        if names and names <= set(self._world.fqdns):
+        if names and self._world.plan.contacts == "asked":
             self._world.at(RESOLVE_S, lambda: self.put(Resolved({}, self._world.fqdns)))
 
     def _connect(self) -> None:
