@@ -76,7 +76,7 @@ _USUAL_TOP: Final = re.compile(
     rb"SIP/2\.0 ([1-6][0-9][0-9]) [^\r\n]*\r\n(Via: )(SIP/2\.0/[A-Z]+ [^\r\n,;\" ]+;branch=([^;,\r\n\" ]+)[^,\r\n\"]*)(\r\n|, ?)"
 )
 _USUAL_CSEQ: Final = re.compile(rb"\r\nCSeq: [0-9]{1,9} ([A-Z]+)\r\n")
-_USUAL_LENGTH: Final = re.compile(rb"\r\nContent-Length: ([0-9]{1,5})\r\n")
+_USUAL_LENGTH: Final = re.compile(rb"\r\nContent-Length: {1,5}([0-9]{1,5})\r\n")
 
 
 class Message:
