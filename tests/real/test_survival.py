@@ -7,9 +7,9 @@ import json
 
 from tests.accept.hostile import a_request
 from tests.real.test_calls import running_with, the_sbcs
-from tests.support.configs import BCP_SBCS, CARRIER, NUMBER, OTHER_CARRIER, OUTSIDE, PRIMARY_SBCS, a_plan
+from tests.support.configs import BCP_SBCS, CARRIER, INSIDE, NUMBER, OTHER_CARRIER, OUTSIDE, PRIMARY_SBCS, a_plan
 from tests.support.mute import Mute
-from tests.support.processes import SIP_PORT, Net, Processes, wait_until
+from tests.support.processes import SIP_PORT, Net, Processes, kernel_drops, wait_until
 from tests.support.product import Product, a_running_product
 from tests.support.sipp import start_carrier, start_sbc
 
@@ -53,6 +53,22 @@ def test_no_call_in_set_up_fails_when_the_router_is_killed(net: Net, group: Proc
         product.wait_for_new("router-0", dead)
     carrier.succeed(300, 45)
     product.wait_calls(0)
+
+
+def test_a_second_kill_while_the_next_spare_still_warms_up_fails_no_call(net: Net, group: Processes) -> None:
+    the_sbcs(group, net, A)
+    product = running_with(group, a_plan(net), A)
+    carrier = start_carrier(group, net[CARRIER], net[OUTSIDE], NUMBER, calls=300, rate=100, hold_ms=500)
+    carrier.wait_for_calls(50, 10)
+    dead = product.kill("router-0")
+    product.wait_for_new("router-0", dead)
+    spare = product.state / "run" / "spare.json"
+    assert not spare.exists() or not json.loads(spare.read_text())["ready"]
+    dead = product.kill("router-0")
+    product.wait_for_new("router-0", dead)
+    carrier.succeed(300, 45)
+    product.wait_calls(0)
+    assert kernel_drops(net[OUTSIDE], SIP_PORT) == kernel_drops(net[INSIDE], SIP_PORT) == 0, "all waited in the sockets' buffers"
 
 
 def test_controller_and_desk_come_back_with_their_decisions(net: Net, group: Processes) -> None:
