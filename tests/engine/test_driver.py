@@ -213,9 +213,16 @@ def test_a_router_that_stays_behind_sheds_new_calls_and_stops_once_it_has_caught
 ) -> None:
     monkeypatch.setattr(module, "CATCH_UP_S", 0.0)
     monkeypatch.setattr(module, "BEHIND_S", 0.0)
+    monkeypatch.setattr(module, "BEHIND_BYTES", 0)
     assert flood(bench, 20)[-1]
     turn_until(bench.driver, lambda: not bench.core.is_shedding)
     assert bench.driver.counters["fell_behind"] == 1
+
+
+def test_a_socket_that_stays_full_of_a_moments_work_is_no_overload(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CATCH_UP_S", 0.0)
+    monkeypatch.setattr(module, "BEHIND_S", 0.0)
+    assert not any(flood(bench, 20))
 
 
 def test_what_waited_while_nobody_read_is_no_overload(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
