@@ -197,7 +197,10 @@ def _of_trunks(status: Mapping[str, Any]) -> Iterator[Metric]:
 
 
 def _of_detail(detail: Mapping[str, Any]) -> Iterator[Metric]:
-    counters = detail.get("counters") or {}
+    counters = dict(detail.get("counters") or {})
+    connections = counters.pop("tcp_connections", None)
+    if connections is not None:
+        yield _gauge("sipctl_router_tcp_connections", "SIP connections open now.", [((), connections)])
     yield _labelled_counter("sipctl_router_events", "What routers count: messages, retransmissions, drops.", "event", counters)
     entries = sorted((detail.get("entry_points") or {}).items())
     yield _gauge("sipctl_entry_point_calls_active", "Calls up to an entry point.",

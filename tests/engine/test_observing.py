@@ -1,11 +1,14 @@
 """What the controller hears of a core: rests and doubts at once, and alarms for as long as they stand."""
 
 import mmap
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import sipctl.call
 from sipctl.call.core import ALARM_STANDS_S
 from sipctl.call.records import SLOT_BYTES
-from sipctl.engine.embedded.observing import ObservedCore
+from sipctl.engine.embedded.observing import COUNTED, ObservedCore
 from sipctl.health.judge import Judge
 from sipctl.routing.snapshot import Listen
 from tests.support.world_plan import Plan, a_snapshot, a_state, a_table
@@ -74,3 +77,14 @@ def test_a_listen_without_a_socket_is_an_alarm_until_a_plan_does_without_it() ->
     core.sockets = other.sockets
     core.swap(a_snapshot(plan, replace(a_state(), seq=2)), core.now_s)
     assert core.observe(core.now_s).alarms == ()
+
+
+def test_every_counter_of_the_call_path_is_told_from_the_first_second_on() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in Path(sipctl.call.__path__[0]).glob("*.py"))
+    named = set(re.findall(r"""count\("([a-z0-9_]+)"\)|counters\["([a-z0-9_]+)"\]""", text))
+    counted = {one or other for one, other in named}
+    assert len(counted) > 30 and counted <= set(COUNTED), counted - set(COUNTED)
+    core = an_observed_core()
+    core.count("shed")
+    told = core.observe(START_S).counters
+    assert set(COUNTED) <= told.keys() and (told["shed"], told["loops"]) == (1, 0)

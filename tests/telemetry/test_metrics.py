@@ -20,7 +20,7 @@ STATUS: dict[str, Any] = {
     "calls": {"active": 12}, "alarms": [{"id": "a", "since": "…", "text": "+4930901820"}], "strangers": 2,
 }  # fmt: skip
 DETAIL: dict[str, Any] = {
-    "counters": {"invites": 5, "+4930901820": 1, "bad name\n": 2},
+    "counters": {"invites": 5, "tcp_connections": 3, "limit_trunk-max-cps": 0, "+4930901820": 1, "bad name\n": 2},
     "probes": {"fra-a": {"rtt_ms": 12.5, "missed": 2}, "fra-b": {"rtt_ms": None, "missed": 0}},
     "routers": [{"name": "r1", "loop_gap_s": 0.3}, {"name": "r2", "loop_gap_s": None}],
     "entry_points": {"acme-sales": {"group": "acme", "numbers": 302, "calls": 12}},
@@ -45,6 +45,8 @@ def test_a_view_becomes_gauges() -> None:
         'sipctl_trunk_calls_per_second{trunk="carrier-one"} 3.0',
         'sipctl_tenant_calls_active{tenant="acme-prod"} 12.0',
         'sipctl_router_events_total{event="invites"} 5.0',
+        'sipctl_router_events_total{event="limit_trunk-max-cps"} 0.0',
+        "sipctl_router_tcp_connections 3.0",
         'sipctl_probe_rtt_seconds{sbc="fra-a"} 0.0125',
         'sipctl_probes_missed{sbc="fra-a"} 2.0',
         'sipctl_router_loop_gap_seconds{router="r1"} 0.3',
@@ -54,6 +56,7 @@ def test_a_view_becomes_gauges() -> None:
         "sipctl_controller_reachable 1.0",
     ):
         assert line in text.splitlines(), line
+    assert 'event="tcp_connections"' not in text, "it is no counter"
 
 
 def test_call_records_are_counted_by_result_and_tenant() -> None:

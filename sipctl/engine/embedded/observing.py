@@ -6,6 +6,18 @@ from sipctl.call.core import Core
 from sipctl.control.ports import Observe, SbcObservation, TrunkObservation
 
 MAX_STRANGERS_TOLD = 64
+# Told from the first second on, as 0: what begins at 1 has no rate in a monitoring system. (`refused_CODE` begins when it does.)
+COUNTED = (
+    "acks_dropped", "acks_of_our_answers", "adopted_calls", "adopted_setups", "answered", "attempts", "calls_without_record",
+    "cancels_of_others", "cancels_stateless", "cancels_unmatched", "choices_resets", "ended_callee", "ended_caller",
+    "ended_expired", "ended_unknown", "in_dialog_no_way", "in_dialog_target_not_ours", "in_dialog_to_sibling",
+    "in_dialog_unknown", "invites_of_answered_calls", "late_answers_ended", "late_reinvites_acknowledged", "limit_entry-point",
+    "limit_tenant", "limit_trunk-admin", "limit_trunk-max-calls", "limit_trunk-max-cps", "loops", "poison",
+    "probe_now_unknown", "probes", "refused_405", "repeated_while_waiting", "requests_malformed", "responses_forged",
+    "responses_malformed", "responses_stateless", "responses_too_late", "responses_unmatched", "retired_refused",
+    "retransmissions", "send_failed", "setups_not_adopted", "setups_without_record", "shed", "strangers", "waited_for_names",
+)  # fmt: skip
+_ZEROS = dict.fromkeys(COUNTED, 0)
 
 
 class ObservedCore(Core):
@@ -20,6 +32,7 @@ class ObservedCore(Core):
         trunks: dict[str, TrunkObservation] = {}
         entry_points: dict[str, int] = {}
         tenants: dict[str, int] = {}
+        counters = {**_ZEROS, **self.counters}
         if snapshot is not None:
             live = self.live
             for at, sbc in enumerate(snapshot.sbcs):
@@ -37,10 +50,11 @@ class ObservedCore(Core):
             counted = zip(snapshot.entry_points, live.entry_calls, strict=False)
             entry_points = {entry.name: calls for entry, calls in counted if calls}
             tenants = {tenant.name: live.tenant_calls[at] for at, tenant in enumerate(snapshot.tenants)}
+            counters["choices_resets"] = live.cache_resets
         latest = sorted(self.strangers.items(), key=lambda item: -item[1][1])[:MAX_STRANGERS_TOLD]
         return Observe(
             name="", at_s=now_s, sbcs=sbcs, trunks=trunks, entry_points=entry_points, tenants=tenants, calls=self.calls,
-            loop_gap_s=0.0, local_errors=0, counters=dict(self.counters),
+            loop_gap_s=0.0, local_errors=0, counters=counters,
             strangers=tuple((host, int(seen[0]), seen[1]) for host, seen in latest),
             heard_s=self.heard_s, sent_s=self.sent_s, alarms=self.standing_alarms(),
         )  # fmt: skip
