@@ -46,6 +46,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
 class Problem(SipctlError):  # noqa: N818 - the word RFC 9457 uses
     """Ends a request with a problem document."""
 
+    code = "api.problem"
+
     def __init__(self, status: int, code: str, detail: str, *, hint: str = "", **more: Any) -> None:
         assert code in CODES, code
         super().__init__(detail, hint=hint)
