@@ -256,17 +256,16 @@ class Dialogs:
         core = self._core
         if attempt.state < t.IC_COMPLETED:
             core.forwarder.abandon(relay, attempt)
-        if isinstance(relay, InDialog) and relay.held_back is not None:
-            status, data = relay.held_back
-            core.forwarder.respond(relay, status, data)
-            self._end(relay)
+        held_back = relay.held_back if isinstance(relay, InDialog) else None
+        if held_back is not None and relay.invite:
+            core.forwarder.respond(relay, *held_back)
         elif relay.invite and relay.state == t.IS_PROCEEDING and relay.message is not None:
             data = wire.reply(relay.message, relay.via, 408, to_tag=relay.to_tag, extra=(wire.reason_line(102),))
             core.forwarder.respond(relay, 408, data)
         elif not relay.invite and relay.state < t.NS_COMPLETED:
             relay.state = t.NS_COMPLETED
             relay.server_due_s = core.now_s + GONE_S
-        if isinstance(relay, InDialog) and relay.method == b"BYE":
+        if isinstance(relay, InDialog) and (relay.method == b"BYE" or held_back is not None):
             self._end(relay)
 
     def _hold_back(self, relay: InDialog, status: int, data: bytes) -> bool:
