@@ -8,12 +8,12 @@ import pytest
 
 from sipctl.testing.caller import Script
 from sipctl.testing.ledger import CallNote
-from sipctl.testing.sbc import ANSWER, RING_FOR_EVER, SILENT, Behaviour, refuse
-from tests.sim.scenario import LONG, QUIET, SHORT, TALK, a_world, assert_well, behave
+from sipctl.testing.sbc import ANSWER, RING_FOR_EVER, SILENT, TRYING_ONLY, Behaviour, refuse
+from tests.sim.scenario import LONG, QUIET, SHORT, TALK, a_world, assert_well, behave, listen_at
 from tests.support.network import Weather
 from tests.support.router_host import Doom
 from tests.support.world import World
-from tests.support.world_plan import SERVICE, Plan
+from tests.support.world_plan import CARRIER_ONE, FRA_A, SERVICE, Plan
 
 # -- a crash loses nothing -----------------------------------------------------------------------------------------------------
 
@@ -153,6 +153,83 @@ def test_established_calls_over_tcp_outlive_the_router() -> None:
     world.run(20.0)
     assert_well(world, note, "ams-a")
     assert note.in_dialog == [("INFO", 200), ("BYE", 200)]
+    world.finish()
+
+
+# -- what a successor has to guess ---------------------------------------------------------------------------------------------
+
+
+def _is(method: str, data: bytes, status: int = 0) -> bool:
+    """A request of that method, or that final response to one."""
+    start = f"SIP/2.0 {status} " if status else f"{method} "
+    return data.startswith(start.encode()) and f" {method}\r\n".encode() in data[:1200]
+
+
+def test_a_call_whose_bye_was_answered_while_no_router_listened_is_over_64_t1_later() -> None:
+    """Over TCP the caller does not repeat its BYE, and the answer is lost: nobody will ever say so again."""
+    world = a_world(Plan(probe=None, tcp_trunks=True))
+    note = world.call(SERVICE, Script(then=((2.0, "BYE"),)))
+    world.run(1.0)
+    world.network.drop = lambda source, to, data: _is("BYE", data, 200)
+    world.run_until(lambda: "BYE" in world.sbcs["fra-a"].ledger.calls[note.call_id].heard)
+    world.kill()
+    world.run(20.0)
+    assert world.census()["answered"] == 1, "it may still be answered"
+    world.run(20.0)
+    assert (world.census()["answered"], world.census()["counts"]) == (0, 0)
+    world.finish()
+
+
+@pytest.mark.parametrize("outputs", range(4))
+def test_a_leg_that_answers_too_late_is_ended_also_by_a_router_that_dies_over_it(outputs: int) -> None:
+    world = a_world(QUIET)
+    behave(world, fra_a=Behaviour(trying_s=None, ring_s=None, final_s=3.0), fra_b=refuse(486))
+    note = world.call(script=SHORT)
+    world.run(2.5)
+    assert note.final == 486
+    world.doom(Doom(outputs=outputs, only=lambda data: data.startswith((b"ACK ", b"BYE "))))
+    world.run(40.0)
+    assert world.sbcs["fra-a"].ledger.calls[note.call_id].answered_s is not None
+    assert not world.sbcs["fra-a"].legs_up
+    world.finish()
+
+
+def test_the_ack_of_a_refused_re_invite_finds_its_transaction_through_a_successor() -> None:
+    world = a_world(QUIET)
+    note = world.call(script=Script(then=((1.0, "INVITE"), (1.1, "INFO"), (6.0, "BYE"))))
+    world.run(1.2)
+    lost: list[bytes] = []
+
+    def drop(source: tuple[str, int], to: tuple[str, int], data: bytes) -> bool:
+        if _is("INVITE", data, 500) and to == CARRIER_ONE and world.router.deaths == 0:
+            world.at(0.001, world.kill)  # the refusal is on its way, its ACK will find another router
+        first = _is("INVITE", data) and b"CSeq: 2 " in data and to == FRA_A and not lost
+        lost.extend([data] if first else [])
+        return first  # so that INFO overtakes it and it is refused (§12.2.2)
+
+    world.network.drop = drop
+    world.run(10.0)
+    assert lost and world.router.deaths == 1
+    assert ("INVITE", 500) in note.in_dialog
+    assert_well(world, note, "fra-a")
+    world.finish()
+
+
+def test_the_repeated_refusal_of_a_cancelled_attempt_does_not_reach_a_caller_who_was_answered() -> None:
+    world = a_world(Plan(probe=None, no_progress_s=2.0))
+    behave(world, fra_a=TRYING_ONLY)
+    world.network.drop = lambda source, to, data: data.startswith(b"ACK ") and to == FRA_A
+    note = world.call(script=Script(then=((20.0, "BYE"),)))
+    world.run(4.0)
+    assert note.is_up
+    world.kill()
+    world.network.drop = None
+    heard = listen_at(world, CARRIER_ONE)
+    world.run(10.0)
+    assert not [data for data in heard if data.startswith(b"SIP/2.0 487")]
+    assert world.router.core is not None and world.router.core.counters["responses_too_late"] == 1, "one ACK stops it"
+    world.run(20.0)
+    assert_well(world, note, "fra-b")
     world.finish()
 
 
