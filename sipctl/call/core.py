@@ -408,12 +408,16 @@ class Core:
             status, branch, method, start, stop = light
             relay = self.branches.get(branch)
             if relay is not None:
-                for attempt in relay.attempts:
-                    if attempt.branch == branch:
-                        if method == relay.method:
-                            self.forwarder.on_response(relay, attempt, status, data, data[:start] + data[stop:])
-                        elif method == b"CANCEL":
-                            self.forwarder.on_cancel_response(attempt)
+                try:
+                    for attempt in relay.attempts:
+                        if attempt.branch == branch:
+                            if method == relay.method:
+                                self.forwarder.on_response(relay, attempt, status, data, data[:start] + data[stop:])
+                            elif method == b"CANCEL":
+                                self.forwarder.on_cancel_response(attempt)
+                            break
+                except SipSyntaxError:
+                    self.count("responses_malformed")
                 return
         self._unusual_response(data)
 

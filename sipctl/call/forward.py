@@ -72,7 +72,11 @@ class Forwarder:
         core.send(attempt.socket, data, attempt.address)
 
     def on_response(self, relay: Relay, attempt: Attempt, status: int, raw: bytes, data: bytes) -> None:
-        """A response that matched one of our branches, as received, and `data` as it goes upstream, without our Via."""
+        """A response that matched one of our branches, as received, and `data` as it goes upstream, without our Via.
+
+        Raises: SipSyntaxError for a malformed refusal; nothing has changed then.
+        """
+        refusal = parse(raw) if status >= 300 else None  # before anything moves: it may be malformed
         kind = t.ON_1XX if status < 200 else t.ON_2XX if status < 300 else t.ON_FINAL
         if relay.invite:
             attempt.state, action = t.INVITE_CLIENT[attempt.state][kind]
@@ -83,7 +87,8 @@ class Forwarder:
         now_s = self._core.now_s
         policy = self._core.policy_of(relay)
         if action in (t.ACK, t.ACK_AND_PASS):
-            self._acknowledge(relay, attempt, parse(raw))
+            if refusal is not None:
+                self._acknowledge(relay, attempt, refusal)
             if action == t.ACK:
                 return
         if status < 200:
@@ -103,12 +108,12 @@ class Forwarder:
             attempt.flags |= CANCEL_DONE
             at_once = self._core.is_stream(attempt.socket) and (status >= 300 or not relay.invite)
             attempt.deadline_s = now_s if at_once else now_s + (GONE_S if relay.invite else T4_S)
-        if status < 300:
+        if refusal is None:
             policy.on_answer(relay, attempt, status, raw, data)
         elif attempt.flags & ABANDONED:
             policy.note(relay, attempt)
         else:
-            policy.on_refusal(relay, attempt, parse(raw), data)
+            policy.on_refusal(relay, attempt, refusal, data)
 
     def abandon(self, relay: Relay, attempt: Attempt) -> None:
         """Give an attempt up: no retransmission any more, and 64·T1 to see what still comes (CALLS 1.7)."""

@@ -119,8 +119,11 @@ class Ledger:
         if to_tag and not _MAY_EXPIRE.search(raw):
             expires_s = 0.0
         else:
-            message = parse(raw)
-            to_tag, expires_s = message.to_tag(), self._session_end(message)
+            try:
+                message = parse(raw)
+                to_tag, expires_s = message.to_tag(), self._session_end(message)
+            except SipSyntaxError:  # passed on as it came; its caller will say what it thinks of it
+                expires_s = 0.0
         key = call_key(relay.call_id, relay.from_tag, to_tag)
         index = core.records.open_answered(
             relay.trunk_id, attempt.sbc_id, attempt.tenant_id, relay.entry_id, unix_s, now_s, expires_s, key, relay.cdr_id,

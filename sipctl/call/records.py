@@ -16,6 +16,7 @@ tried. A section that was torn by the kill is dropped; a record whose base is to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
@@ -395,18 +396,18 @@ class Records:
 
 
 _EMPTY_SECTIONS: Final = bytes(_INVITE_AT)
+_LIVE: Final = re.compile(rb"[^\0]")
 
 
 def _free(flags: memoryview) -> list[int]:
-    """Numbers of the records that are not live, lowest last: they are handed out from the end. Cost: 2 ms for 65,536."""
+    """Numbers of the records that are not live, lowest last: they are handed out from the end. Cost: 2 ms for 65,536 in use."""
     live = bytes(flags)
     numbers = range(len(live) - 1, -1, -1)
-    return [number for number in numbers if not live[number]] if any(live) else list(numbers)
+    return [number for number in numbers if not live[number]] if _LIVE.search(live) else list(numbers)
 
 
 def _taken(flags: memoryview) -> list[int]:
-    live = bytes(flags)
-    return [number for number, is_live in enumerate(live) if is_live] if any(live) else []
+    return [found.start() for found in _LIVE.finditer(bytes(flags))]
 
 
 def _text(packed: bytes) -> str:

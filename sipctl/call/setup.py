@@ -5,7 +5,7 @@ listed status or a lack of progress moves it on, and only while nothing but 100 
 abandoned attempts, which live on for 64·T1. The caller hears exactly one non-2xx final response, or one 2xx or more.
 
 A leg that answers after its caller has heard a final refusal cannot be handed to anybody: RFC 3261 §16.7 would pass the 2xx on,
-which a caller in Completed drops. We acknowledge it and end it (docs/decisions/0006).
+which a caller in Completed drops. We acknowledge it and end it (docs/decisions/0012).
 """
 
 from __future__ import annotations
