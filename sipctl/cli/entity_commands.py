@@ -21,7 +21,7 @@ from sipctl.cli.options import (
     TimeoutOption,
     state_dir,
 )
-from sipctl.cli.output import print_json, print_table
+from sipctl.cli.output import moment, print_json, print_table
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
 ADMIN: Final = (
@@ -106,8 +106,17 @@ def node_enable(
 
 def print_entities(kind: str, entities: Mapping[str, Mapping[str, Any]]) -> None:
     columns = COLUMNS[kind]
-    rows = [[name, *(entity.get(column) for column in columns)] for name, entity in sorted(entities.items())]
+    rows = [[name, *(_told(entity, column) for column in columns)] for name, entity in sorted(entities.items())]
     print_table(f"{kind}s", [kind.upper(), *(column.upper().replace("_", " ") for column in columns)], rows)
+
+
+def _told(entity: Mapping[str, Any], column: str) -> Any:
+    value = entity.get(column)
+    if column == "last_invite":
+        return moment(value)
+    if column == "reason" and entity.get("suspect"):
+        return f"suspect: its last INVITE got no reply; {value}"
+    return value
 
 
 def _lister(kind: str) -> Callable[..., None]:

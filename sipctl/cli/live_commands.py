@@ -1,16 +1,18 @@
-"""Commands on the live plan: apply a folder, list revisions; and the tokens."""
+"""Commands on the live plan: apply a folder, compare it, list revisions; and the tokens."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from sipctl.cli.client import ApiProblemError, Client, segment
+from sipctl.cli.client import EXIT_REFUSED, EXIT_UNHEALTHY, EXIT_USAGE, ApiProblemError, Client, segment, stop
 from sipctl.cli.findings import print_findings
-from sipctl.cli.folder import read_plan
+from sipctl.cli.folder import known_base, read_plan, remember_base
 from sipctl.cli.operate import carry_out
 from sipctl.cli.options import (
     DEFAULT_TIMEOUT_S,
@@ -40,6 +42,7 @@ class Role(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add them to the command line."""
     app.command("apply")(apply)
+    app.command("diff")(diff)
     app.command("revisions")(revisions)
     token = typer.Typer(no_args_is_help=True, help="Who may use the API.")
     token.command("create")(token_create)
@@ -51,7 +54,10 @@ def register(app: typer.Typer) -> None:
 def apply(
     reason: ReasonOption,
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Holds dialplans/ and sbc_configs/.")] = Path(),
-    base: Annotated[int | None, typer.Option(help="Only if this revision is still the live one.", metavar="REV")] = None,
+    base: Annotated[
+        int | None,
+        typer.Option(help="Only if this revision is still live; default: the one applied from DIR last.", metavar="REV"),
+    ] = None,
     commit: Annotated[str | None, typer.Option(help="Where the folder comes from; the history keeps it.", metavar="ID")] = None,
     despite: Annotated[list[Despite], typer.Option(help="Apply although the plan's own tests fail.")] = [],  # noqa: B006
     dry_run: DryRunOption = False,
@@ -61,7 +67,11 @@ def apply(
 ) -> None:
     """Make the folder the live plan: checked, tested, kept as a revision, then carried by every router; or nothing changes."""
     files = read_plan(folder)
-    client = Client.find(state_dir(state))
+    where = state_dir(state)
+    client = Client.find(where)
+    if base is None:
+        base = known_base(folder, where)
+        base = _first_base(client, files) if base is None else base
     body = {"files": files, "base": base, "commit": commit, "despite": [word.value for word in despite]}
     try:
         done = carry_out(client, "/v1/revisions", body, reason=reason, dry_run=dry_run, force=force, timeout_s=timeout)
@@ -69,6 +79,56 @@ def apply(
         print_findings(problem.body.get("body") or {}, folder)
         raise
     print_findings(done.get("body") or {}, folder)
+    number = (done.get("body") or {}).get("revision")
+    if not dry_run and isinstance(number, int):
+        remember_base(folder, where, number)
+
+
+def _first_base(client: Client, files: Mapping[str, str]) -> int | None:
+    """The base of a folder that was never applied from: the live revision, if nobody applied anything since the first start."""
+    live = _live(client)
+    if live is None:
+        return None
+    number = int(live["number"])
+    if live["base"] is not None and live["files"] != files:
+        text = f"nothing was ever applied from this folder, and {live['author']} made revision {number} live: {live['reason']}"
+        stop(EXIT_REFUSED, text, f"compare with `sipctl diff`, then --base {number}")
+    return number
+
+
+def _live(client: Client) -> Mapping[str, Any] | None:
+    number = client.get("/v1/revisions", {"limit": 1}).get("live")
+    return None if number is None else client.get(f"/v1/revisions/{number}")
+
+
+def diff(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Holds dialplans/ and sbc_configs/.")] = Path(),
+    revision: Annotated[int | None, typer.Option(help="Compare with this one instead of the live one.", metavar="REV")] = None,
+    state: StateOption = None,
+) -> None:
+    """What `apply` of the folder would change in the files of the live revision. Exit 1 if there is a difference."""
+    files = read_plan(folder)
+    client = Client.find(state_dir(state))
+    theirs = _live(client) if revision is None else client.get(f"/v1/revisions/{revision}")
+    if theirs is None:
+        stop(EXIT_USAGE, "no revision is live")
+    before: Mapping[str, str] = theirs["files"]
+    is_different = False
+    for path in sorted({*before, *files}):
+        old, new = before.get(path), files.get(path)
+        if old == new:
+            continue
+        is_different = True
+        at = f"revision {theirs['number']}"
+        lines = difflib.unified_diff(
+            (old or "").splitlines(), (new or "").splitlines(),
+            f"{path} ({at})" if old is not None else f"(not in {at})", f"{path} (folder)" if new is not None else "(not in the folder)",
+            lineterm="",
+        )  # fmt: skip
+        say("\n".join(lines))
+    if is_different:
+        raise typer.Exit(EXIT_UNHEALTHY)
+    say(f"the folder is revision {theirs['number']}")
 
 
 def revisions(

@@ -13,7 +13,6 @@ from sipctl.cli.client import EXIT_USAGE, stop
 INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
     {
         "top": "sipctl status",
-        "diff": "sipctl revisions, and the files of one under /v1/revisions/NUMBER",
         "rollback": "sipctl apply the folder of that revision",
         "events": "curl -N -H 'Authorization: Bearer …' http://…/v1/events",
         "calls": "sipctl status counts them",

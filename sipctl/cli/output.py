@@ -74,6 +74,14 @@ def when(unix_s: Any) -> str:
     return datetime.fromtimestamp(unix_s, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
 
 
+def moment(text: Any) -> str:
+    """An instant as the API writes it (RFC 3339), told as `when` tells it."""
+    try:
+        return when(datetime.fromisoformat(str(text)).timestamp())
+    except ValueError:
+        return str(text) if text else "-"
+
+
 def _cell(value: Any) -> Text:
     text = "-" if value is None or value == "" else spell_out(str(value))
     style = next((style for style, words in _STYLES if text in words), "")

@@ -12,7 +12,7 @@ from sipctl.cli.client import EXIT_UNHEALTHY, Client, segment
 from sipctl.cli.entity_commands import print_entities
 from sipctl.cli.operate import carry_out
 from sipctl.cli.options import DEFAULT_TIMEOUT_S, Output, OutputOption, ReasonOption, StateOption, TimeoutOption, state_dir
-from sipctl.cli.output import complain, print_json, print_table, say, when
+from sipctl.cli.output import complain, moment, print_json, print_table, say, when
 from sipctl.errors import StoreError
 from sipctl.routing.snapshot import Admin, RoutingState
 from sipctl.store.sqlite import SqliteStore
@@ -106,7 +106,7 @@ def strangers(output: OutputOption = Output.table, state: StateOption = None) ->
     if output is Output.json:
         print_json(body)
         return
-    rows = [(entry["address"], entry["packets"], entry["last_seen"]) for entry in body["strangers"]]
+    rows = [(entry["address"], entry["packets"], moment(entry["last_seen"])) for entry in body["strangers"]]
     print_table("strangers", ("ADDRESS", "PACKETS", "LAST SEEN"), rows)
 
 
@@ -141,7 +141,7 @@ def _print_status(body: Mapping[str, Any]) -> None:
 
 
 def _print_alarms(found: list[Mapping[str, Any]]) -> None:
-    rows = [(alarm.get("id"), alarm.get("since"), alarm.get("acked_by"), alarm.get("text")) for alarm in found]
+    rows = [(alarm.get("id"), moment(alarm.get("since")), alarm.get("acked_by"), alarm.get("text")) for alarm in found]
     print_table("alarms", ("ID", "SINCE", "ACKED", "TEXT"), rows)
 
 
@@ -152,8 +152,10 @@ def _marks(group: Mapping[str, Any]) -> str:
         value = group.get(mark)
         if isinstance(value, Mapping):
             words.append(f"{mark} at {value.get('to')} by {value.get('by')}")
+        elif value is True or (value and mark == "frozen"):  # why it is frozen is the group's reason anyway
+            words.append(mark)
         elif value:
-            words.append(mark if value is True else f"{mark} {value}")
+            words.append(f"{mark} {value}")
     return ", ".join(words)
 
 

@@ -116,11 +116,11 @@ class Plans:
             return asked
         files, base, commit, despite = asked
         async with self._lock:
+            if files == self.files:
+                return Answer(command.id, "done", f"revision {self.live} is live and the same", body={"revision": self.live})
             if base is not None and base != self.live:
                 text = f"revision {self.live} is live, not {base}: somebody applied in between"
                 return Answer(command.id, "conflict", text, "stale-base", f"compare with `sipctl diff`, then --base {self.live}")
-            if files == self.files:
-                return Answer(command.id, "done", f"revision {self.live} is live and the same", body={"revision": self.live})
             number = await self._next_number()
             try:
                 result, plan = await self._made(files, number, despite)
