@@ -122,8 +122,8 @@ def diff(
         at = f"revision {theirs['number']}"
         lines = difflib.unified_diff(
             (old or "").splitlines(), (new or "").splitlines(),
-            f"{path} ({at})" if old is not None else f"(not in {at})", f"{path} (folder)" if new is not None else "(not in the folder)",
-            lineterm="",
+            f"{path} ({at})" if old is not None else f"(not in {at})",
+            f"{path} (folder)" if new is not None else "(not in the folder)", lineterm="",
         )  # fmt: skip
         say("\n".join(lines))
     if is_different:
