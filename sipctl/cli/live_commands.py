@@ -142,7 +142,7 @@ def revisions(
         print_json(body)
         return
     rows = [
-        ("*" if entry["number"] == body["live"] else "", entry["number"], when(entry["at_unix_s"]), entry["author"],
+        ("*" if entry["number"] == body["live"] else " ", entry["number"], when(entry["at_unix_s"]), entry["author"],
          entry["commit"], entry["reason"])
         for entry in body["revisions"]
     ]  # fmt: skip

@@ -12,7 +12,8 @@ from sipctl.cli.client import EXIT_TIMEOUT, EXIT_UNHEALTHY, EXIT_USAGE, ApiProbl
 from sipctl.cli.output import complain, say
 
 LONGEST_POLL_S: Final = 20.0
-_NOT_SHOWN: Final = frozenset({"findings"})
+MAX_LISTED: Final = 20
+_NOT_SHOWN: Final = frozenset({"findings", "dry_run", "revision"})  # told in other words
 
 
 def carry_out(
@@ -57,8 +58,19 @@ def show(operation: Mapping[str, Any]) -> None:
     """The operation's sentence, and what it touched."""
     if operation.get("text"):
         say(str(operation["text"]))
-    for name, value in (operation.get("body") or {}).items():
-        if name in _NOT_SHOWN or value in (None, "", [], {}):
-            continue
-        shown = ", ".join(str(item) for item in value[:20]) if isinstance(value, list) else value
-        say(f"  {str(name).replace('_', ' ')}: {shown}")
+    _show_facts(operation.get("body") or {})
+
+
+def _show_facts(facts: Mapping[str, Any], of: str = "") -> None:
+    """One line a fact; what is empty is left out."""
+    for name, value in facts.items():
+        words = f"{of}{str(name).replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            _show_facts(value, f"{words} ")
+        elif name not in _NOT_SHOWN and value not in (None, "", []):
+            say(f"  {words}: {_listed(value) if isinstance(value, list) else value}")
+
+
+def _listed(values: list[Any]) -> str:
+    rest = f" and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else ""
+    return ", ".join(str(one) for one in values[:MAX_LISTED]) + rest

@@ -28,7 +28,7 @@ def read_folder(root: Path) -> dict[str, bytes]:
     total = 0
     folders = [root / name for name in FOLDERS if (root / name).is_dir()]
     if not folders:
-        hint = "give --config the folder that holds both; `sipctl demo` shows a plan at work"
+        hint = "name the folder that holds both; `sipctl demo` shows a plan at work"
         raise FolderError(f"{root} holds neither sbc_configs/ nor dialplans/", hint=hint)
     for folder in folders:
         for path in _visible_files(folder):

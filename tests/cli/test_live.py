@@ -147,12 +147,17 @@ def test_failover_wants_exactly_one_way_to_say_which(desk: ThreadedDesk, shell: 
 
 
 def test_a_dry_run_prints_the_blast_radius(desk: ThreadedDesk, shell: Shell) -> None:
-    body = {"groups": ["acme"], "numbers": 41_230, "calls": 812, "findings": []}
+    body = {
+        "groups": ["acme"], "numbers": 41_230, "calls": 812, "findings": [], "removed": {"trunks": [], "sbcs": ["fra-b"]},
+        "dry_run": True,
+    }  # fmt: skip
     desk.controller.script = lambda command: [Answer(command.id, "done", "acme: new calls go to bcp", body=body)]
     ended = shell("failover", "acme", "--to", "bcp", "--reason", "x", "--dry-run")
     assert desk.controller.commands[0].dry_run
     assert ended.out.splitlines()[0].endswith("(dry run: nothing changes)")
-    assert ended.out.splitlines()[1:] == ["acme: new calls go to bcp", "  groups: acme", "  numbers: 41230", "  calls: 812"]
+    assert ended.out.splitlines()[1:] == [
+        "acme: new calls go to bcp", "  groups: acme", "  numbers: 41230", "  calls: 812", "  removed sbcs: fra-b",
+    ]  # fmt: skip
 
 
 def test_a_safety_rule_is_exit_3_named_and_can_be_forced(desk: ThreadedDesk, shell: Shell) -> None:
