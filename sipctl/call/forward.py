@@ -101,7 +101,7 @@ class Forwarder:
                 return
             policy.on_provisional(relay, attempt, status, data)
             return
-        if not attempt.status:
+        if attempt.status < 200:  # none yet, or a transport error of an attempt that lives all the same
             attempt.status = status
             attempt.wire = b""
             attempt.resend_s = attempt.cancel_resend_s = NEVER

@@ -28,7 +28,7 @@ from sipctl.call.admit import (
     untrusted_codes,
 )  # fmt: skip
 from sipctl.call.hops import route_lines
-from sipctl.call.records import Base
+from sipctl.call.records import SETUPS, Base
 from sipctl.call.relay import (
     ABANDONED,
     ANSWERED,
@@ -63,6 +63,7 @@ LAST_NO_REPLY_S: Final = 2.0  # the last one, after which there is nobody to tur
 TRIAL_EVERY_S: Final = 1.0
 REST_RANGE_S: Final = (1.0, 60.0)
 MAX_SETUPS: Final = 20_000  # INVITE transactions open at once; beyond it new calls are shed (own overload)
+MAX_SETTLED_RECORDS: Final = SETUPS // 2  # in use, beyond which an answered call gives its set-up record back at once
 _SILENCE, _TRANSPORT_ERROR, _CANCELLED = 0, 1, 2  # Attempt.status in events, where no SIP status was heard
 
 
@@ -652,10 +653,15 @@ class SetUps:
             )
 
     def settle_record(self, relay: SetUp) -> None:
-        """After the answer: the small record stands for the call; the big one only serves attempts that may still speak."""
+        """After the answer: the small record stands for the call; the big one only serves attempts that may still speak.
+
+        Also one that was refused may: its SBC repeats the refusal until it hears an ACK, which a successor would have to send.
+        That much is kept only while there is room.
+        """
         if relay.record < 0:
             return
-        if all(a.state in (t.IC_ACCEPTED, t.IC_ENDED) or (a.state == t.IC_COMPLETED) for a in relay.attempts):
+        over = all(a.state in (t.IC_ACCEPTED, t.IC_ENDED) or a.state == t.IC_COMPLETED for a in relay.attempts)
+        if over and (len(relay.attempts) == 1 or self._core.records.setups_in_use > MAX_SETTLED_RECORDS):
             self._core.records.close_setup(relay.record)
             relay.record = -1
         else:
