@@ -224,12 +224,28 @@ def test_the_repeated_refusal_of_a_cancelled_attempt_does_not_reach_a_caller_who
     assert note.is_up
     world.kill()
     world.network.drop = None
-    heard = listen_at(world, CARRIER_ONE)
+    heard = listen_at(world, CARRIER_ONE, FRA_A)
     world.run(10.0)
     assert not [data for data in heard if data.startswith(b"SIP/2.0 487")]
-    assert world.router.core is not None and world.router.core.counters["responses_too_late"] == 1, "one ACK stops it"
+    assert len([data for data in heard if data.startswith(b"ACK ")]) == 1, "one ACK stops it"
     world.run(20.0)
     assert_well(world, note, "fra-b")
+    world.finish()
+
+
+def test_an_attempt_that_answers_after_a_transport_error_is_cancelled_no_more() -> None:
+    """The error told of another packet: the INVITE had arrived."""
+    world = a_world(QUIET)
+    behave(world, fra_a=Behaviour(ring_s=1.0, final_s=3.0, answers_despite_cancel=True), fra_b=refuse(486))
+    world.network.drop = lambda source, to, data: _is("CANCEL", data, 200)
+    note = world.call(script=SHORT)
+    world.run(0.2)
+    world.router.send_failed(1, FRA_A, world.now_s)
+    world.run(2.7)
+    asked = listen_at(world, FRA_A)
+    world.run(30.0)
+    assert note.final == 486
+    assert not [data for data in asked if data.startswith(b"CANCEL ")]
     world.finish()
 
 

@@ -62,7 +62,7 @@ class RouterHost:
         self.listens = listens
         self.core: ObservedCore | None = None
         self.snapshot: RoutingSnapshot | None = None
-        self.memory = memoryview(mmap.mmap(-1, SLOT_BYTES))
+        self.memory = memoryview(mmap.mmap(-1, SLOT_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self.notes: list[Any] = []
         self.doom: Doom | None = None
         self.paused = False
