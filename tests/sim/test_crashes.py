@@ -236,7 +236,8 @@ def test_the_repeated_refusal_of_a_cancelled_attempt_does_not_reach_a_caller_who
 def test_an_attempt_that_answers_after_a_transport_error_is_cancelled_no_more() -> None:
     """The error told of another packet: the INVITE had arrived."""
     world = a_world(QUIET)
-    behave(world, fra_a=Behaviour(ring_s=1.0, final_s=3.0, answers_despite_cancel=True), fra_b=refuse(486))
+    late = Behaviour(trying_s=None, ring_s=1.0, final_s=3.0, answers_despite_cancel=True)
+    behave(world, fra_a=late, fra_b=refuse(486))
     world.network.drop = lambda source, to, data: _is("CANCEL", data, 200)
     note = world.call(script=SHORT)
     world.run(0.2)
