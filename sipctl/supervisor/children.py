@@ -126,7 +126,7 @@ def spawn(
         passed.append(listener.fileno())
         argv += ["--takeover", str(listener.fileno())]
     try:
-        with (state.log / f"{role}.stderr").open("ab") as errors:
+        with state.append_to_log(f"{role}.stderr") as errors:
             process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, pass_fds=passed, start_new_session=True
             )

@@ -14,6 +14,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from sipctl.errors import EngineError
 
@@ -91,6 +92,14 @@ class StateDir:
             who = f"process {other.pid}" if other is not None else "another process"
             hint = "stop it first, or give this one its own --state"
             raise OccupiedError(f"sipctl already runs on {self.root}: {who}", hint=hint) from error
+
+    def append_to_log(self, name: str) -> BinaryIO:
+        """A file of STATE/log at its end; ours alone, like all of STATE: an exception's text may hold whole numbers.
+
+        Raises: OSError.
+        """
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        return os.fdopen(os.open(self.log / name, flags, 0o600), "ab")
 
     def unlock(self) -> None:
         if self._lock >= 0:

@@ -487,8 +487,8 @@ class Supervisor:
         with contextlib.suppress(OSError):
             if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
                 path.rename(path.with_suffix(".log.1"))
-            with path.open("a", encoding="utf-8") as log:
-                log.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {sentence}\n")
+            with self._state.append_to_log(path.name) as log:
+                log.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {sentence}\n".encode())
 
 
 def _has_ended(child: Child) -> bool:
