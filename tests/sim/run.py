@@ -15,6 +15,7 @@ from os import cpu_count
 from tests.sim.seeds import Outcome, run_seed
 
 MAX_SHOWN = 5
+COUNTED = ("calls", "answered", "deaths", "events", "messages", "legs", "publications", "decisions")
 
 
 def try_seed(seed: int) -> tuple[int, Outcome | None, str]:
@@ -29,23 +30,27 @@ def run_many(first: int, count: int) -> int:
     """Run `count` seeds on all processors; returns how many broke something."""
     began_s = time.monotonic()
     broken: list[tuple[int, str]] = []
-    events = calls = deaths = messages = 0
+    done: list[Outcome] = []
     with ProcessPoolExecutor(max_workers=cpu_count()) as pool:
         for seed, outcome, text in pool.map(try_seed, range(first, first + count), chunksize=4):
             if outcome is None:
                 broken.append((seed, text))
                 continue
-            events += outcome.events
-            calls += outcome.calls
-            deaths += outcome.deaths
-            messages += outcome.messages
+            done.append(outcome)
     for seed, text in broken[:MAX_SHOWN]:
         print(f"seed {seed} broke an invariant: {text}\n  again: make sim SEED={seed}\n")
     if len(broken) > MAX_SHOWN:
         print("also broken:", " ".join(str(seed) for seed, _ in broken[MAX_SHOWN:]))
+    total = {name: sum(getattr(outcome, name) for outcome in done) for name in COUNTED}
+    most = max((outcome.events for outcome in done), default=0)
     print(
-        f"{count} seeds, {len(broken)} broken; {calls} calls, {deaths} router deaths, {events} events, "
-        f"{messages} messages judged, {time.monotonic() - began_s:.0f} s"
+        f"{count} seeds, {len(broken)} broken, {time.monotonic() - began_s:.0f} s; {total['calls']} calls, "
+        f"{total['answered']} answered; "
+        f"{total['deaths']} router deaths; {total['events']} events, at most {most} in one; {total['messages']} messages judged"
+    )
+    print(
+        f"{total['legs']} second legs gone in time; {total['publications']} publications of the real controller in order, "
+        f"{total['decisions']} decisions that replay"
     )
     return len(broken)
 

@@ -49,6 +49,7 @@ class Invariants:
         self.world = world
         self.calls: dict[str, _Seen] = {}
         self.configured = {party.address[0] for party in world.parties.values() if party.name != "stranger"}
+        self._ledgers = [party.ledger for party in world.parties.values()]
         self.checked = 0
         self.judged_legs = 0  # second legs that were seen to go
         self.second_leg_s: float | None = LOSSY_LEG_S  # how long one may be up; None: a BYE may be lost for good
@@ -199,7 +200,9 @@ class Invariants:
         if world.now_s >= self._legs_due_s:
             self._legs_due_s = world.now_s + LEGS_EVERY_S
             self.check_legs()
-        breaches = sum(len(party.ledger.breaches) for party in world.parties.values())
+        breaches = 0
+        for ledger in self._ledgers:
+            breaches += len(ledger.breaches)
         if breaches > self._breaches and self.judges_parties:
             self._breaches = breaches
             raise AssertionError(f"{world.breaches[-1]}\n{world.tail()}")
