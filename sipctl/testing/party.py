@@ -344,7 +344,8 @@ class Party:
             return
         if response.status >= 300:
             self._ack_failure(client, response)
-            if (response.status, response.to_tag) != (client.final, client.final_tag):
+            # After a caller has given up by itself (§9.1: 64·T1 after its CANCEL) a refusal is late, not a second final.
+            if client.final != TIMED_OUT and (response.status, response.to_tag) != (client.final, client.final_tag):
                 self.breach(now_s, f"two finals for INVITE of {response.call_id}: {client.final}, {response.status}")
         elif client.final is not None and client.final >= 300:
             self.breach(now_s, f"{response.status} for INVITE of {response.call_id} after {client.final}")
