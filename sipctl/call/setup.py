@@ -64,7 +64,7 @@ TRIAL_EVERY_S: Final = 1.0
 REST_RANGE_S: Final = (1.0, 60.0)
 MAX_SETUPS: Final = 20_000  # INVITE transactions open at once; beyond it new calls are shed (own overload)
 MAX_SETTLED_RECORDS: Final = SETUPS // 2  # in use, beyond which an answered call gives its set-up record back at once
-_SILENCE, _TRANSPORT_ERROR, _CANCELLED = 0, 1, 2  # Attempt.status in events, where no SIP status was heard
+_TRANSPORT_ERROR: Final = 1  # Attempt.status where no SIP status was heard (call/events.py)
 
 
 class SetUps:

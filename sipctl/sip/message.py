@@ -64,7 +64,6 @@ _SINGLE: Final = frozenset((FROM, TO, CALL_ID, CSEQ, MAX_FORWARDS))
 _MANDATORY: Final = (VIA, FROM, TO, CALL_ID, CSEQ)
 NAME_OF: Final = {code: name.decode() for code, name in _SPELLINGS.items()}
 
-MAX_MESSAGE_BYTES: Final = 65535
 MAX_HEAD_BYTES: Final = 16384
 MAX_LINES: Final = 256
 _TOKEN_OCTETS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~"
