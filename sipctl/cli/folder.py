@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sipctl.cli.client import EXIT_USAGE, stop
-from sipctl.supervisor.plan_folder import read_folder
+from sipctl.supervisor.plan_folder import FolderError, read_folder
 
 
 def read_plan(folder: Path) -> dict[str, str]:
@@ -28,6 +28,14 @@ def read_plan(folder: Path) -> dict[str, str]:
         except UnicodeDecodeError as error:
             stop(EXIT_USAGE, f"{path} is not UTF-8 at byte {error.start}", "save it as UTF-8")
     return texts
+
+
+def plan_files(folder: Path) -> dict[str, bytes]:
+    """Every file of both folders by its path, whatever its bytes; ends the command with 2 if there is no plan."""
+    try:
+        return read_folder(folder)
+    except FolderError as error:
+        stop(EXIT_USAGE, str(error), error.hint)
 
 
 def known_base(folder: Path, state: Path) -> int | None:

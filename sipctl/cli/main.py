@@ -15,14 +15,16 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from sipctl.cli import (
+    check_command,
     demo,
     doctor,
     entity_commands,
     group_commands,
     live_commands,
     not_built,
-    plan_commands,
+    route_command,
     run_command,
+    schema_command,
     status_commands,
 )
 from sipctl.cli.client import EXIT_OK, EXIT_UNREACHABLE, ApiProblemError, UnreachableError
@@ -30,7 +32,8 @@ from sipctl.cli.output import complain
 from sipctl.errors import SipctlError
 
 PARTS: Final = (
-    run_command, demo, plan_commands, status_commands, group_commands, entity_commands, live_commands, doctor, not_built,
+    run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, entity_commands,
+    live_commands, doctor, not_built,
 )  # fmt: skip
 
 
