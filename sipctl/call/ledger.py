@@ -29,6 +29,7 @@ SWEEP_EVERY_S: Final = 2.0
 SESSION_GRACE_S: Final = 64 * T1_S  # after Session-Expires has passed without a refresh
 INHERITED_S: Final = 64 * T1_S  # an SBC repeats a refusal so long
 BYE_GRACE_S: Final = 64 * T1_S  # after a BYE whose answer was not seen
+_CANCELLED: Final = 2  # status of an attempt's event that was cancelled before it had a final one (call/events.py)
 
 
 class Ledger:
@@ -254,7 +255,7 @@ class Ledger:
             "event",
             Attempt(
                 relay.cdr_id.hex(), number, tenant, role, pair, sbc, attempt.started_unix_s, core.now_s + core.unix_minus_mono_s,
-                attempt.status, outcome, retry_after_s,
+                attempt.status or (_CANCELLED if outcome == "cancelled" else 0), outcome, retry_after_s,
             ),
         ))  # fmt: skip
 

@@ -467,6 +467,10 @@ class SetUps:
         assert isinstance(relay, SetUp)
         core = self._core
         if relay.flags & CANCELLED:
+            if not attempt.told:
+                self._tell_attempt(relay, attempt, "cancelled")
+                core.ledger.leave_sbc(attempt)
+                self.note(relay, attempt)
             self.terminate(relay)
             return
         progressed = bool(attempt.flags & PROGRESSED)

@@ -18,9 +18,11 @@ Out = list[tuple[int, bytes, tuple[str, int]]]
 class Bench:
     """A router's core without its driver."""
 
-    def __init__(self, snapshot: RoutingSnapshot | None = None, failpoints: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, snapshot: RoutingSnapshot | None = None, failpoints: frozenset[str] = frozenset(), memory: memoryview | None = None
+    ) -> None:  # fmt: skip
         self.snapshot = snapshot or a_snapshot()
-        self.memory = memoryview(bytearray(SLOT_BYTES))
+        self.memory = memoryview(bytearray(SLOT_BYTES)) if memory is None else memory
         self.now_s = 1000.0
         self.notes: list[tuple[object, ...]] = []
         self.core = Core(
