@@ -10,9 +10,9 @@ import typer
 
 from sipctl.cli.client import EXIT_UNHEALTHY, Client, segment
 from sipctl.cli.entity_commands import print_entities
-from sipctl.cli.operate import carry_out
-from sipctl.cli.options import DEFAULT_TIMEOUT_S, Output, OutputOption, ReasonOption, StateOption, TimeoutOption, state_dir
+from sipctl.cli.options import Output, OutputOption, StateOption, state_dir
 from sipctl.cli.output import complain, moment, print_json, print_table, say, when
+from sipctl.cli.writes import Wish, as_write, wish
 from sipctl.errors import StoreError
 from sipctl.routing.snapshot import Admin, RoutingState
 from sipctl.store.sqlite import SqliteStore
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("strangers")(strangers)
     alarm_app = typer.Typer(invoke_without_command=True, help="Alarms that stand; `alarms ack ID` says that you look after one.")
     alarm_app.callback()(alarms)
-    alarm_app.command("ack")(ack)
+    alarm_app.command("ack")(as_write(ack, forced=False, rehearsed=False, reason="seen"))
     app.add_typer(alarm_app, name="alarms")
 
 
@@ -89,15 +89,9 @@ def alarms(context: typer.Context, output: OutputOption = Output.table, state: S
         raise typer.Exit(EXIT_UNHEALTHY)
 
 
-def ack(
-    identifier: Annotated[str, typer.Argument(metavar="ID")],
-    reason: ReasonOption = "seen",
-    timeout: TimeoutOption = DEFAULT_TIMEOUT_S,
-    state: StateOption = None,
-) -> None:
+def ack(identifier: Annotated[str, typer.Argument(metavar="ID")]) -> Wish:
     """Say that you look after an alarm; it stays until its cause is gone."""
-    client = Client.find(state_dir(state))
-    carry_out(client, f"/v1/alarms/{segment(identifier)}/ack", {}, reason=reason, dry_run=False, force=(), timeout_s=timeout)
+    return wish("alarms", identifier, "ack")
 
 
 def strangers(output: OutputOption = Output.table, state: StateOption = None) -> None:

@@ -1,0 +1,75 @@
+"""What all commands that change something share: their options, and how they are carried out.
+
+A command of its own says only where its wish goes: a function of its arguments that returns a `Wish`. `as_write` makes the
+command of it: with `--reason`, `--dry-run`, `--force`, `--timeout` and `--state`, sent and followed by `operate.carry_out`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from sipctl.cli.client import Client, segment
+from sipctl.cli.operate import carry_out
+from sipctl.cli.options import (
+    DEFAULT_TIMEOUT_S,
+    DryRunOption,
+    ForceOption,
+    ReasonOption,
+    StateOption,
+    TimeoutOption,
+    state_dir,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a command asks of the API: a path and a body, to which reason, dry run and forced rules are added."""
+
+    path: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+def wish(*parts: str, **body: Any) -> Wish:
+    """A wish to `/v1/PART/PART…`, each part one segment of the path whatever it holds."""
+    return Wish("/v1/" + "/".join(segment(part) for part in parts), body)
+
+
+def as_write(
+    asks: Callable[..., Wish], *, forced: bool = True, rehearsed: bool = True, reason: str | None = None
+) -> Callable[..., None]:
+    """The command around a function that says what it wishes.
+
+    Args:
+        asks: its parameters become the command's own, its docstring the help.
+        forced: takes `--force`, since a safety rule may forbid it; rehearsed: takes `--dry-run`.
+        reason: what is said when nobody gives one; None: somebody must.
+    """
+    own = inspect.signature(asks, eval_str=True).parameters
+    common = [_option("reason", ReasonOption, inspect.Parameter.empty if reason is None else reason)]
+    common += [_option("dry_run", DryRunOption, False)] if rehearsed else []
+    common += [_option("force", ForceOption, [])] if forced else []
+    common += [_option("timeout", TimeoutOption, DEFAULT_TIMEOUT_S), _option("state", StateOption, None)]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.values()] + common
+
+    @wraps(asks)
+    def command(
+        *, reason: str, timeout: float, state: Path | None, dry_run: bool = False, force: list[str] | None = None, **given: Any
+    ) -> None:
+        wished = asks(**given)
+        carry_out(
+            Client.find(state_dir(state)), wished.path, wished.body, reason=reason, dry_run=dry_run, force=force or (),
+            timeout_s=timeout,
+        )  # fmt: skip
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
