@@ -6,8 +6,8 @@ answer is 200 when it is done, 202 with the operation's id while routers still t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -19,6 +19,8 @@ from sipctl.api.reads import known
 from sipctl.store.operations import Operation
 
 MAX_FORCED_RULES: Final = 20
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Body = TypeVar("Body", bound=bodies.Write)
 # What an operation's end means in HTTP: status and problem code.
 _PROBLEM_OF: Final[Mapping[str, tuple[int, str]]] = {
     "refused": (409, "refused"),
@@ -29,9 +31,26 @@ _PROBLEM_OF: Final[Mapping[str, tuple[int, str]]] = {
 }
 
 
-async def failover(request: web.Request) -> web.StreamResponse:
-    body = await bodies.read_body(request, bodies.Failover)
-    return await send(request, "failover", {"groups": [_named(request, "group")], "to": body.to}, body)
+def _on(kind: str, op: str, body_kind: type[Body], args: Callable[[str, Body], Mapping[str, Any]]) -> Handler:
+    """The handler of a write on one named thing of the plan: its name from the path, the rest from the body."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        body = await bodies.read_body(request, body_kind)
+        return await send(request, op, args(_named(request, kind), body), body)
+
+    return handler
+
+
+failover = _on("group", "failover", bodies.Failover, lambda name, body: {"groups": [name], "to": body.to})
+failback = _on("group", "failback", bodies.Failback, lambda name, body: {"group": name, "now": body.now})
+pin = _on("group", "pin", bodies.Pin, lambda name, body: {"group": name, "to": body.to})
+unpin = _on("group", "unpin", bodies.Write, lambda name, _: {"group": name})
+unlatch = _on("group", "unlatch", bodies.Write, lambda name, _: {"group": name})
+sbc_admin = _on("sbc", "sbc-admin", bodies.Admin, lambda name, body: {"sbc": name, "state": body.state, "move": body.move})
+sbc_probe = _on("sbc", "sbc-probe", bodies.Write, lambda name, _: {"sbc": name})
+tenant_admin = _on(
+    "tenant", "tenant-admin", bodies.Admin, lambda name, body: {"tenant": name, "state": body.state, "move": body.move}
+)
 
 
 async def failover_many(request: web.Request) -> web.StreamResponse:
@@ -43,46 +62,14 @@ async def failover_many(request: web.Request) -> web.StreamResponse:
     )
 
 
-async def failback(request: web.Request) -> web.StreamResponse:
-    body = await bodies.read_body(request, bodies.Failback)
-    return await send(request, "failback", {"group": _named(request, "group"), "now": body.now}, body)
-
-
-async def pin(request: web.Request) -> web.StreamResponse:
-    body = await bodies.read_body(request, bodies.Pin)
-    return await send(request, "pin", {"group": _named(request, "group"), "to": body.to}, body)
-
-
-async def unpin(request: web.Request) -> web.StreamResponse:
-    body = await bodies.read_body(request, bodies.Write)
-    return await send(request, "unpin", {"group": _named(request, "group")}, body)
-
-
-async def unlatch(request: web.Request) -> web.StreamResponse:
-    body = await bodies.read_body(request, bodies.Write)
-    return await send(request, "unlatch", {"group": _named(request, "group")}, body)
-
-
 async def automation(request: web.Request) -> web.StreamResponse:
     body = await bodies.read_body(request, bodies.Automation)
     return await send(request, "automation", {"state": body.state}, body)
 
 
-async def sbc_admin(request: web.Request) -> web.StreamResponse:
-    body = await bodies.read_body(request, bodies.Admin)
-    return await send(request, "sbc-admin", {"sbc": _named(request, "sbc"), "state": body.state, "move": body.move}, body)
-
-
-async def sbc_probe(request: web.Request) -> web.StreamResponse:
-    body = await bodies.read_body(request, bodies.Write)
-    return await send(request, "sbc-probe", {"sbc": _named(request, "sbc")}, body)
-
-
 async def trunk_allow(request: web.Request) -> web.StreamResponse:
     body = await bodies.read_body(request, bodies.Allow)
-    cidr, until_unix_s = bodies.network_of(body.cidr), bodies.instant_of(body.until)
-    if until_unix_s <= request.app[STATE].wall_s():
-        raise Problem(400, "bad-request", f"{body.until} has passed", hint="say until when the addresses may call")
+    cidr, until_unix_s = bodies.network_of(body.cidr), _future(request, body.until)
     return await send(request, "trunk-allow", {"trunk": _named(request, "trunk"), "cidr": cidr, "until": until_unix_s}, body)
 
 
@@ -91,12 +78,6 @@ async def trunk_admin(request: web.Request) -> web.StreamResponse:
     if body.move:
         raise Problem(400, "bad-request", "a trunk has nothing to move")
     return await send(request, "trunk-admin", {"trunk": _named(request, "trunk"), "state": body.state}, body)
-
-
-async def tenant_admin(request: web.Request) -> web.StreamResponse:
-    body = await bodies.read_body(request, bodies.Admin)
-    args = {"tenant": _named(request, "tenant"), "state": body.state, "move": body.move}
-    return await send(request, "tenant-admin", args, body)
 
 
 async def node_admin(request: web.Request) -> web.StreamResponse:
@@ -148,3 +129,11 @@ def _named(request: web.Request, what: str) -> str:
     view = request.app[STATE].view
     entities = view.status.get(f"{what}s") if view is not None else None
     return name if entities is None else known(name, entities, what)
+
+
+def _future(request: web.Request, until: str) -> float:
+    """Unix seconds of a time that is still to come. Raises: Problem 400."""
+    at_unix_s = bodies.instant_of(until)
+    if at_unix_s <= request.app[STATE].wall_s():
+        raise Problem(400, "bad-request", f"{until} has passed", hint="say until when it shall hold")
+    return at_unix_s
