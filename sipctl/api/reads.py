@@ -127,6 +127,8 @@ def revision_body(revision: Revision) -> dict[str, Any]:
     return {
         "number": revision.number, "at_unix_s": revision.at_unix_s, "author": revision.author, "reason": revision.reason,
         "commit": revision.commit, "base": revision.base, "live_at_unix_s": revision.live_at_unix_s,
+        "content": revision.content, "rollback_to": revision.rollback_to, "despite": list(revision.despite),
+        "again": revision.again, "diff": list(revision.diff),
     }  # fmt: skip
 
 

@@ -182,7 +182,12 @@ class Revision(msgspec.Struct, frozen=True):
     commit: str | None
     base: int | None
     files: Mapping[str, str]  # path relative to DIR → text
-    live_at_unix_s: float | None = None
+    live_at_unix_s: float | None = None  # None: kept, and never given to the routers
+    content: str = ""  # digest of its files; "" of one kept before there was one
+    rollback_to: int | None = None  # the revision whose content this one brings back
+    despite: tuple[str, ...] = ()  # what was overruled: "tests"
+    again: bool = False  # it was rolled back before, and wanted all the same
+    diff: tuple[str, ...] = ()  # what it changed, in sentences; bounded
 
 
 class DecisionRecord(msgspec.Struct, frozen=True):

@@ -51,6 +51,14 @@ MIGRATIONS: Final[tuple[tuple[str, str], ...]] = (
         CREATE INDEX operation_by_time ON operation (at_unix_s);
         """,
     ),
+    (
+        "what a revision is, beside its files",
+        """
+        ALTER TABLE revision ADD COLUMN content TEXT NOT NULL DEFAULT '';
+        ALTER TABLE revision ADD COLUMN rollback_to INTEGER;
+        ALTER TABLE revision ADD COLUMN facts BLOB;
+        """,
+    ),
 )
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 

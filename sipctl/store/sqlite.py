@@ -11,7 +11,7 @@ import hashlib
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,7 +24,7 @@ from sipctl.store.tokens import TokenTable
 MAX_DECISIONS: Final = 100_000  # the oldest go first
 MAX_KEYS: Final = 256  # key ids are one octet
 
-_REVISION_COLUMNS: Final = "number, at_unix_s, author, reason, commit_id, base, live_at_unix_s"
+_REVISION_COLUMNS: Final = "number, at_unix_s, author, reason, commit_id, base, live_at_unix_s, content, rollback_to, facts"
 
 
 class SqliteStore:
@@ -94,9 +94,9 @@ class SqliteStore:
             if revision.number <= newest:
                 raise StoreError(f"revision {revision.number} is not above {newest}", hint="revision numbers are given once")
             connection.execute(
-                f"INSERT INTO revision ({_REVISION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO revision ({_REVISION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (revision.number, revision.at_unix_s, revision.author, revision.reason, revision.commit, revision.base,
-                 revision.live_at_unix_s),
+                 revision.live_at_unix_s, revision.content, revision.rollback_to, _facts(revision)),
             )  # fmt: skip
             connection.executemany("INSERT OR IGNORE INTO blob (hash, body) VALUES (?, ?)", packed.values())
             connection.executemany(
@@ -194,12 +194,19 @@ def _unpack(body: bytes) -> str:
         ) from error
 
 
-def _revision(row: tuple[object, ...], files: Mapping[str, str]) -> Revision:
-    number, at_unix_s, author, reason, commit, base, live_at_unix_s = row
+def _facts(revision: Revision) -> bytes:
+    """What is only ever read together with its revision."""
+    return msgspec.msgpack.encode({"despite": revision.despite, "again": revision.again, "diff": revision.diff})
+
+
+def _revision(row: tuple[Any, ...], files: Mapping[str, str]) -> Revision:
+    number, at_unix_s, author, reason, commit, base, live_at_unix_s, content, rollback_to, facts = row
+    with translated(f"reading revision {number}"):
+        told = {} if facts is None else msgspec.msgpack.decode(facts)
     return msgspec.convert(
         {
             "number": number, "at_unix_s": at_unix_s, "author": author, "reason": reason, "commit": commit, "base": base,
-            "files": files, "live_at_unix_s": live_at_unix_s,
+            "files": files, "live_at_unix_s": live_at_unix_s, "content": content, "rollback_to": rollback_to, **told,
         },
         Revision,
     )  # fmt: skip
