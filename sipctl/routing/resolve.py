@@ -32,7 +32,7 @@ CAUSE_NO_CIRCUIT: Final = 34
 CAUSE_TEMPORARY_FAILURE: Final = 41
 CAUSE_CONGESTION: Final = 42
 
-_SHARE_STEPS: Final = 10_000  # a ramp's share is judged in hundredths of a percent
+SHARE_STEPS: Final = 10_000  # a ramp's share is judged in hundredths of a percent
 _SEPARATORS: Final = str.maketrans("", "", " -.()/")
 _SIDE_NAMES: Final = ("primary", "bcp")
 
@@ -200,7 +200,7 @@ def resolve(
     group_at = entry.group
     group = snapshot.groups[group_at]
     share = snapshot.decision[group_at].bcp_percent
-    side = 0 if share <= 0 else 1 if share >= 100 else _drawn_side(int(group.id), share, share_key)
+    side = 0 if share <= 0 else 1 if share >= 100 else drawn_side(int(group.id), share, share_key)
     choice = _choice(snapshot, live, group_at, side, sender.site, priority)
     if not priority:
         refused = _over_limit(snapshot, live, trunk, entry_at, group.bcp if side else group.primary, now_s)
@@ -225,10 +225,15 @@ def resolve(
     return Route(snapshot, trunk, entry_at, group_at, side, called, dialled, choice, targets, crossing, rule)
 
 
-def _drawn_side(group_id: int, bcp_percent: int, share_key: bytes) -> int:
+def drawn_side(group_id: int, bcp_percent: int, share_key: bytes) -> int:
     """The primary while the caller's fixed place lies below its share: a growing share keeps everyone it had."""
-    place = int.from_bytes(blake2b(b"%d:%b" % (group_id, share_key), digest_size=8).digest(), "big") % _SHARE_STEPS
-    return int(Side.PRIMARY if place < (100 - bcp_percent) * (_SHARE_STEPS // 100) else Side.BCP)
+    place = place_of(group_id, share_key)
+    return int(Side.PRIMARY if place < (100 - bcp_percent) * (SHARE_STEPS // 100) else Side.BCP)
+
+
+def place_of(group_id: int, share_key: bytes) -> int:
+    """Where a caller stands in a group's ramp, for ever: 0 … SHARE_STEPS - 1."""
+    return int.from_bytes(blake2b(b"%d:%b" % (group_id, share_key), digest_size=8).digest(), "big") % SHARE_STEPS
 
 
 def _choice(snapshot: RoutingSnapshot, live: Live, group: int, side: int, site: int, priority: bool) -> Choice:
