@@ -77,32 +77,27 @@ class _Hasher:
         self.mac = blake2b(key=secret, digest_size=_MAC_BYTES, person=b"sipctl-branch")
 
 
-class _Prepared:
-    """Room for what a ring makes of its keys; outside the fields, so it is neither compared, shown nor sent."""
-
-    __slots__ = ("_hashers", "_signer")
-    _hashers: dict[int, _Hasher]
-    _signer: _Hasher
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRing(_Prepared):
-    """All keys that verify, and the one that signs.
+class KeyRing:
+    """All keys that verify, and the one that signs; nobody changes a ring, the steps of a rotation make new ones.
 
     Raises: ValueError when two keys share an id or the signing key is not among them.
     """
 
-    keys: tuple[Key, ...]
-    signing_id: int
+    __slots__ = ("_hashers", "_signer", "keys", "signing_id")
 
-    def __post_init__(self) -> None:
-        hashers = {key.id: _Hasher(key.secret) for key in self.keys}
-        if len(hashers) != len(self.keys):
+    def __init__(self, keys: tuple[Key, ...], signing_id: int) -> None:
+        self.keys = keys
+        self.signing_id = signing_id
+        self._hashers = {key.id: _Hasher(key.secret) for key in keys}
+        if len(self._hashers) != len(keys):
             raise ValueError("two keys share an id")
-        if self.signing_id not in hashers:
-            raise ValueError(f"the signing key {self.signing_id} is not in the ring")
-        object.__setattr__(self, "_hashers", hashers)
-        object.__setattr__(self, "_signer", hashers[self.signing_id])
+        if signing_id not in self._hashers:
+            raise ValueError(f"the signing key {signing_id} is not in the ring")
+        self._signer = self._hashers[signing_id]
+
+    def __repr__(self) -> str:
+        """Without the secrets, so that they stay out of logs."""
+        return f"KeyRing({self.keys!r}, {self.signing_id})"
 
     def sign(
         self, trunk_id: int, tenant_id: int, sbc_id: int, start_s: int, slot: int, call_id: bytes, caller_tag: bytes
