@@ -10,6 +10,7 @@ import typer
 from sipctl.cli.client import Client
 from sipctl.cli.options import MoveOption, Output, OutputOption, StateOption, state_dir
 from sipctl.cli.output import moment, print_json, print_table
+from sipctl.cli.until import FORMS, until_text
 from sipctl.cli.writes import Wish, as_write, wish
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
@@ -91,10 +92,10 @@ def probe(name: NameArgument) -> Wish:
 def allow(
     name: NameArgument,
     cidr: Annotated[str, typer.Argument(metavar="CIDR", help="Such as 192.0.2.0/28.")],
-    until: Annotated[str, typer.Option("--until", metavar="TIME", help="RFC 3339, such as 2026-11-23T06:00:00Z.")],
+    until: Annotated[str, typer.Option("--until", metavar="TIME", help=f"The end of it, {FORMS}.")],
 ) -> Wish:
     """Let a trunk call from more addresses for a time: a carrier that calls from its disaster-recovery site."""
-    return wish("trunks", name, "allow", cidr=cidr, until=until)
+    return wish("trunks", name, "allow", cidr=cidr, until=until_text(until))
 
 
 def node_drain() -> Wish:
