@@ -69,6 +69,7 @@ def compile_plan(files: Mapping[str, bytes], ids: Ids, *, revision: int, node: s
         return Compiled(b"", None, kept, report.findings(), 0, expressions)
     numbers = _lay_out(inventory, scope_of_trunk)
     image = encode_table(topology, numbers)
+    report.are_tests_run = tests
     if tests and draft.tests:
         run_tests(draft, load_table(image), report)
     return Compiled(image, topology, book.ids, report.findings(), len(numbers), expressions)

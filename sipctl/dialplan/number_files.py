@@ -43,6 +43,7 @@ def read_number_file(
     path = _join(named_at.path, item.file)
     data = files.get(path)
     inventory.read_files.add(path)
+    report.name_file(path, named_at)
     if data is None:
         known = [name for name in files if name.endswith((".csv", ".txt", ".tsv"))]
         report.add("file.missing", named_at, f"there is no file {path}", did_you_mean(path, known))

@@ -1,20 +1,27 @@
 """Findings: every problem of a plan, each at its place, collected before anything is refused.
 
 A finding's code is a stable slug; `CODES` says in one line what each means and whether it stops the plan. Codes are added, never
-reworded. The number of findings is bounded: a damaged export of a million rows is one story, not a million.
+reworded. The number of findings is bounded, in all and of one code: a damaged export of a million rows is one story.
 """
 
 from __future__ import annotations
 
+import re
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
+from sipctl.dialplan.lint.allow import Allow, read_allows
 from sipctl.errors import Finding, Severity
 
 MAX_FINDINGS: Final = 1_000
+MAX_FINDINGS_OF_A_CODE: Final = 200  # so that one story does not hide the others
 MAX_EXCERPT_CHARS: Final = 300
+MAX_CHOICES: Final = 5_000  # names among which a near one is looked for
+_MOST_EXCERPT_BYTES: Final = 4 * MAX_EXCERPT_CHARS + 3
+_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 CODES: Final[Mapping[str, tuple[Severity, str]]] = {
     # files
@@ -86,7 +93,11 @@ CODES: Final[Mapping[str, tuple[Severity, str]]] = {
     "test.trunk": ("error", "a test must name its trunk when there are several"),
     "test.given": ("error", "a test assumes a state that does not exist"),
     "plan.ids": ("error", "no numeric id is left for a new name"),
-    "plan.too-many-findings": ("error", "there are more findings than are listed"),
+    "plan.too-many-findings": ("error", "there are more errors than are listed"),
+    "plan.more-findings": ("warning", "there are more warnings than are listed"),
+    # allowances
+    "allow.bad": ("warning", "an allowance lacks its reason, or names no finding that can be allowed"),
+    "allow.unused": ("warning", "an allowance that no longer hides anything"),
 }
 
 
@@ -102,54 +113,150 @@ class Mark:
 class Report:
     """Collects findings; one per code and place."""
 
-    __slots__ = ("_files", "_found", "_lines", "_seen", "dropped")
+    __slots__ = (
+        "_allows",
+        "_dropped",
+        "_files",
+        "_found",
+        "_named_at",
+        "_of_code",
+        "_seen",
+        "_starts",
+        "allowed",
+        "are_tests_run",
+    )
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files = files
         self._found: list[Finding] = []
         self._seen: set[tuple[str, int, int, str, str]] = set()
-        self._lines: dict[str, list[bytes]] = {}
-        self.dropped = 0  # findings beyond MAX_FINDINGS
+        self._of_code: dict[str, int] = {}
+        self._dropped: dict[str, int] = {}  # by code: beyond the limits
+        self._starts: dict[str, array[int]] = {}  # by path: where each line begins
+        self._allows: dict[str, dict[tuple[int, str], list[Allow]]] = {}  # by path: (line, code) → allowances
+        self._named_at: dict[str, Mark] = {}  # by number file: where the plan names it
+        self.allowed = 0  # findings an allowance hides
+        self.are_tests_run = False  # else an allowance of a failing test cannot show its use
 
-    def add(self, code: str, mark: Mark, message: str, hint: str = "") -> None:
-        """Note one problem; its severity is that of its code."""
+    def add(self, code: str, mark: Mark, message: str, hint: str = "", excerpt: str | None = None) -> None:
+        """Note one problem; its severity is that of its code.
+
+        Args:
+            excerpt: instead of the line as written, where that must not be shown.
+        """
         severity = CODES[code][0]
         seen = (mark.path, mark.line, mark.column, code, message)
-        if seen in self._seen:
+        if seen in self._seen or (is_allowable(code) and self._is_allowed(code, mark)):
             return
-        if len(self._found) >= MAX_FINDINGS:
-            self.dropped += severity == "error"
+        if self.is_full(code):
+            self._dropped[code] = self._dropped.get(code, 0) + 1
             return
         self._seen.add(seen)
-        self._found.append(Finding(mark.path, mark.line, mark.column, code, severity, message, hint, self.line_at(mark)))
+        self._of_code[code] = self._of_code.get(code, 0) + 1
+        shown = self.line_at(mark) if excerpt is None else excerpt[:MAX_EXCERPT_CHARS]
+        self._found.append(Finding(mark.path, mark.line, mark.column, code, severity, message, hint, shown))
+
+    def is_full(self, code: str) -> bool:
+        """Whether another finding of this code would only be counted; who makes findings by the row asks before it explains."""
+        return len(self._found) >= MAX_FINDINGS or self._of_code.get(code, 0) >= MAX_FINDINGS_OF_A_CODE
+
+    def drop(self, code: str, count: int = 1) -> None:
+        """Count findings nobody wants to read any more."""
+        self._dropped[code] = self._dropped.get(code, 0) + count
+
+    def name_file(self, path: str, mark: Mark) -> None:
+        """A number file is named here: allowances of that line hold for it."""
+        self._named_at.setdefault(path, mark)
 
     def line_at(self, mark: Mark) -> str:
         """The line a mark stands in, as written."""
         if mark.line < 1 or mark.path not in self._files:
             return ""
-        if mark.path not in self._lines:
-            self._lines[mark.path] = self._files[mark.path].removeprefix(b"\xef\xbb\xbf").splitlines()
-        lines = self._lines[mark.path]
-        return lines[mark.line - 1].decode(errors="replace")[:MAX_EXCERPT_CHARS] if mark.line <= len(lines) else ""
+        data = self._files[mark.path]
+        starts = self._starts.get(mark.path)
+        if starts is None:
+            starts = self._starts[mark.path] = _line_starts(data)
+        if mark.line > len(starts):
+            return ""
+        start = starts[mark.line - 1]
+        end = starts[mark.line] if mark.line < len(starts) else len(data)
+        line = data[start : min(end, start + _MOST_EXCERPT_BYTES)].removeprefix(b"\xef\xbb\xbf")
+        return line.decode(errors="replace").rstrip("\r\n")[:MAX_EXCERPT_CHARS]
 
     @property
     def has_errors(self) -> bool:
         """Whether anything found stops the plan; failed tests do not count here."""
-        return any(finding.severity == "error" and finding.code != "test.failed" for finding in self._found) or self.dropped > 0
+        return any(_stops(finding.code) for finding in self._found) or any(map(_stops, self._dropped))
 
     def findings(self) -> tuple[Finding, ...]:
-        """All of them by file, line and column."""
+        """All of them by file, line and column; last what was not listed. To be asked for once, at the end."""
+        self._judge_allows()
         found = sorted(self._found, key=lambda finding: (finding.path, finding.line, finding.column, finding.code))
-        if self.dropped:
-            message = f"{self.dropped} more errors are not listed"
-            found.append(Finding("", 0, 0, "plan.too-many-findings", "error", message, "mend those listed first"))
+        for code, count in sorted(self._dropped.items()):
+            which = "plan.too-many-findings" if CODES[code][0] == "error" else "plan.more-findings"
+            message = f"{count:,} more of {code} {'is' if count == 1 else 'are'} not listed"
+            found.append(Finding("", 0, 0, which, CODES[which][0], message, "mend those listed first"))
         return tuple(found)
+
+    # -- allowances --------------------------------------------------------------------------------------------------------------
+
+    def _is_allowed(self, code: str, mark: Mark) -> bool:
+        for place in (mark, self._named_at.get(mark.path)):
+            for allow in self._allows_of(place.path).get((place.line, code), ()) if place is not None else ():
+                if not allow.fault:
+                    allow.is_used = True
+                    self.allowed += 1
+                    return True
+        return False
+
+    def _allows_of(self, path: str) -> dict[tuple[int, str], list[Allow]]:
+        known = self._allows.get(path)
+        if known is None:
+            known = self._allows[path] = {}
+            for allow in read_allows(self._files.get(path, b"")) if path.endswith((".yaml", ".yml")) else ():
+                known.setdefault((allow.for_line, allow.code), []).append(allow)
+        return known
+
+    def _judge_allows(self) -> None:
+        """Allowances that are no good, and those that hide nothing (as far as everything was looked at)."""
+        is_whole = not self.has_errors
+        for path in self._files:
+            for allow in [allow for allows in self._allows_of(path).values() for allow in allows]:
+                place = Mark(path, allow.line, allow.column)
+                if allow.fault:
+                    self.add("allow.bad", place, allow.fault, "write # sipctl: allow CODE -- reason")
+                elif allow.code not in CODES:
+                    self.add("allow.bad", place, f"there is no finding {allow.code}", did_you_mean(allow.code, CODES))
+                elif not is_allowable(allow.code):
+                    self.add("allow.bad", place, f"{allow.code} cannot be allowed: mend it", "remove the comment")
+                elif not allow.is_used and is_whole and (self.are_tests_run or allow.code != "test.failed"):
+                    self.add(
+                        "allow.unused", place, f"there is no {allow.code} to allow in line {allow.for_line}", "remove the comment"
+                    )
+
+
+def is_allowable(code: str) -> bool:
+    """Whether a comment may let such findings stand: those that leave a plan usable, except those about such comments."""
+    return not _stops(code) and not code.startswith("allow.")
+
+
+def _stops(code: str) -> bool:
+    return CODES[code][0] == "error" and code != "test.failed"
+
+
+def _line_starts(data: bytes) -> array[int]:
+    """Where each line begins, lines as CSV and YAML count them. Cost: 8 bytes a line."""
+    starts = array("Q", (0,))
+    starts.extend(match.end() for match in _LINE_END.finditer(data))
+    if starts[-1] == len(data):
+        starts.pop()
+    return starts
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint with the nearest known name, or with what there is."""
     choices = sorted(known)
-    near = get_close_matches(name, choices, 1, 0.6)
+    near = get_close_matches(name[:MAX_EXCERPT_CHARS], choices[:MAX_CHOICES], 1, 0.6)
     if near:
         return f"did you mean {near[0]}?"
     if not choices:
