@@ -95,7 +95,8 @@ class Cell:
     def pack(self) -> bytes:
         """The cell in CELL_BYTES bytes at most; never all zeros."""
         return _LAYOUT.pack(
-            _VERSION, self.operating, max(UNKNOWN, min(self.level, 127)), self.run.failures, min(self.ejections, 255), self.why,
+            _VERSION, self.operating, max(UNKNOWN, min(self.level, 127)), self.run.failures | self.run.moments << 4,
+            min(self.ejections, 255), self.why,
             min(self.missed, 0xFFFF), self.status,
             self.since_s, _or_none(self.first_lost_s), _or_none(self.invite_ok_s), _or_none(self.ejected_until_s),
             _or_none(self.heard_s), _or_none(self.resting_until_s),
@@ -105,15 +106,17 @@ class Cell:
         """Take over what a dead router knew; False (and unchanged) if `data` is empty or not ours."""
         if len(data) < _LAYOUT.size:
             return False
-        version, operating, level, failures, ejections, why, missed, status, *instants = _LAYOUT.unpack_from(data)
+        version, operating, level, run, ejections, why, missed, status, *instants = _LAYOUT.unpack_from(data)
         known = operating in Operating._value2member_map_ and why in Why._value2member_map_
-        if version != _VERSION or not known or failures > FALL or any(not instant <= now_s + 3600.0 for instant in instants):
+        failures, moments = run & 15, run >> 4
+        known = known and version == _VERSION and moments <= failures <= FALL
+        if not known or any(not instant <= now_s + 3600.0 for instant in instants):
             return False
         since_s, first_lost_s, invite_ok_s, ejected_until_s, heard_s, resting_until_s = instants
         probe = self.spec.probe
         self.operating, self.why, self.missed, self.status = operating, Why(why), missed, status
         self.level = UNKNOWN if probe is None else min(level, probe.rise + probe.fall - 1)
-        self.run = CallRun(failures)
+        self.run = CallRun(failures, moments, now_s)
         self.ejections = ejections
         self.since_s = min(since_s, now_s)
         self.first_lost_s, self.invite_ok_s = _some(first_lost_s), _some(invite_ok_s)

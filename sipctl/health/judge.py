@@ -116,6 +116,7 @@ class Judge:
         for sbc_id, cell in self._cells.items():
             if cell.ejected_until_s is not None and cell.ejected_until_s <= now_s:
                 self._end_ejection(cell, now_s)
+            self._judge_calls(cell, now_s)
             probe = cell.spec.probe
             if probe is not None and cell.spec.host:
                 if cell.waiting_s is not None and cell.waiting_s + probe.timeout_s <= now_s:
@@ -123,7 +124,7 @@ class Judge:
                 if cell.waiting_s is None and cell.next_s <= now_s and len(leave) < MAX_DUE:
                     leave.append(sbc_id)
                     cell.next_s = now_s + probe.fast_interval_s
-            next_due_s = min(next_due_s, _due_s(cell))
+            next_due_s = min(next_due_s, _due_s(cell), self._calls_due_s(cell, now_s))
         self._next_due_s = next_due_s
         return leave
 
@@ -192,8 +193,9 @@ class Judge:
         if outcome is CallOutcome.BUSY:
             return
         if outcome in FAILURES:
-            if cell.run.failed(caller, now_s, sent_s, several=self._callers.several(now_s)):
-                self._eject(cell, now_s)
+            cell.run.failed(caller, now_s, sent_s)
+            self._judge_calls(cell, now_s)
+            self._wake(self._calls_due_s(cell, now_s))
         elif cell.run.passed(now_s, sent_s):
             cell.invite_ok_s = sent_s if cell.invite_ok_s is None else max(cell.invite_ok_s, sent_s)
             self._call_passed(cell, now_s)
@@ -329,6 +331,19 @@ class Judge:
 
     # -- calls -----------------------------------------------------------------------------------------------------------------
 
+    def _judge_calls(self, cell: Cell, now_s: float) -> None:
+        """Take the SBC down if its failed calls have made their last step; not while a gap's backlog may still clear it."""
+        if now_s >= self._steps_done_s(cell) and cell.run.is_over(now_s, several=self._callers.several(now_s)):
+            self._eject(cell, now_s)
+
+    def _steps_done_s(self, cell: Cell) -> float:
+        return max(cell.run.due_s, self._gap_end_s + GAP_S)
+
+    def _calls_due_s(self, cell: Cell, now_s: float) -> float:
+        """When failed calls are to be judged without another call; what could be judged before waits for the next one."""
+        due_s = self._steps_done_s(cell)
+        return due_s if cell.ejected_until_s is None and cell.run.failures and due_s > now_s else _FOREVER
+
     def _call_passed(self, cell: Cell, now_s: float) -> None:
         if cell.ejected_until_s is not None:
             count = self._passes.get(cell.spec.sbc_id, 0) + 1
@@ -388,6 +403,7 @@ class Judge:
 
     def _tell(self, cell: Cell, now_s: float) -> None:
         self._changes.append(Change(cell.spec.sbc_id, cell.operating, cell.reason(), now_s, cell.resting_until_s))
+        self._wake(now_s)  # a call told it: the next tick, which takes changes, must not wait for a probe
 
     def _wake(self, at_s: float) -> None:
         self._next_due_s = min(self._next_due_s, at_s)
