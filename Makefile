@@ -1,13 +1,14 @@
 # `make demo` shows it, `make test` proves it; both make their own environment first (bin/bootstrap).
 SHELL := /bin/bash
 PY := .venv/bin/python
+NATIVE := .venv-native/bin/python
 SEED ?=
 SEEDS ?= 2000
 ONLY ?=
 SIPCTL_TORTURE_DIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check sim bench accept torture dev clean
+.PHONY: help demo run test check sim bench accept torture native dev clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -34,22 +35,25 @@ check: dev ## ruff, mypy and the import rules, in under a minute
 sim: dev ## simulated worlds: SEED=n repeats one, SEEDS=n runs that many
 	@$(PY) -m tests.sim.run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
-bench: dev ## CPU and delay per call beside Kamailio, resolve and compile at a million numbers, decision to first call
-	@$(PY) -m bench.bench_resolve
-	@$(PY) -m bench.cpu_per_call
-	@$(PY) -m bench.post_dial_delay
-	@$(PY) -m bench.decision_to_first_call
+bench: native ## CPU and delay per call beside Kamailio, resolve and compile at a million numbers, decision to first call
+	@$(NATIVE) -m bench.bench_resolve
+	@$(NATIVE) -m bench.cpu_per_call
+	@$(NATIVE) -m bench.post_dial_delay
+	@$(NATIVE) -m bench.decision_to_first_call
 
-accept: dev ## seconds and ratios on sockets: exits 1 on a miss; ONLY=name,name runs some of them
-	@$(PY) -m tests.accept.run $(if $(ONLY),--only $(ONLY))
+accept: native ## seconds and ratios on sockets: exits 1 on a miss; ONLY=name,name runs some of them
+	@$(NATIVE) -m tests.accept.run $(if $(ONLY),--only $(ONLY))
 
 torture: dev ## the messages of RFC 4475 from the folder SIPCTL_TORTURE_DIR names
 	@test -n "$(SIPCTL_TORTURE_DIR)" || { echo "SIPCTL_TORTURE_DIR must name a folder with the .dat files of RFC 4475" >&2; exit 2; }
 	@SIPCTL_TORTURE_DIR="$(SIPCTL_TORTURE_DIR)" $(PY) -m tests.sip.rfc4475
 
+native: ## a second environment, .venv-native, with the call path compiled
+	@bin/bootstrap native
+
 dev:
 	@bin/bootstrap dev
 
 clean: ## remove what the other targets made
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist ./*.egg-info .sipctl
+	rm -rf .venv .venv-native .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist ./*.egg-info .sipctl
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

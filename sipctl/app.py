@@ -114,7 +114,7 @@ def start(
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     ready = state_dir / "run" / "ready"
     said = state_dir / "start.log"
-    argv = [sys.executable, "-m", "sipctl.app", "supervisor", "--config", str(config_dir), "--state", str(state_dir)]
+    argv = [sys.executable, "-P", "-m", "sipctl.app", "supervisor", "--config", str(config_dir), "--state", str(state_dir)]
     argv += ["--api", api, "--node", node]
     env = {**os.environ, **(environment or {})}
     with said.open("wb") as log:
@@ -198,9 +198,10 @@ def _controller(arguments: argparse.Namespace) -> int:
         first_files = store.live_revision()
 
         async def compile_plan(
-            files: Mapping[str, str], revision: int, ids: Mapping[str, Mapping[str, int]], despite: tuple[str, ...] = ()
+            files: Mapping[str, str], revision: int, ids: Mapping[str, Mapping[str, int]], despite: tuple[str, ...] = (),
+            against: str = "",
         ) -> CompileResult:
-            result = await compiler(files, revision, ids, despite)
+            result = await compiler(files, revision, ids, despite, against)
             compiled[revision] = result.image_path
             return result
 

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Show a failover: a carrier, two SBC pairs and two tenants on loopback; exit 0 only if no call was lost."""
         options = [*(["--no-tty"] if no_tty else []), *(["--keep"] if keep else [])]
-        child = subprocess.Popen([sys.executable, "-m", "sipctl.testing.demo", *options])
+        child = subprocess.Popen([sys.executable, "-P", "-m", "sipctl.testing.demo", *options])
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child, which ends in order
         try:
             code = child.wait()

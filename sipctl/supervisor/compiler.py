@@ -38,6 +38,7 @@ class Request(msgspec.Struct, frozen=True):
     node: str
     despite: tuple[str, ...]
     folder: str  # where the image goes
+    against: str = ""  # image to compare with
 
 
 def compile_child(source: BinaryIO, sink: BinaryIO) -> int:
@@ -63,7 +64,7 @@ def compile_child(source: BinaryIO, sink: BinaryIO) -> int:
 class Compiler:
     """Runs a compiler child for each plan (`control.ports.CompilePlan`)."""
 
-    def __init__(self, folder: Path, node: str, program: Sequence[str] = ("-m", "sipctl.app")) -> None:
+    def __init__(self, folder: Path, node: str, program: Sequence[str] = ("-P", "-m", "sipctl.app")) -> None:
         self._folder = folder
         self._node = node
         self._program = program
@@ -71,14 +72,14 @@ class Compiler:
         self._sweep()
 
     async def __call__(
-        self, files: Mapping[str, str], revision: int, ids: Ids, despite: tuple[str, ...] = ()
+        self, files: Mapping[str, str], revision: int, ids: Ids, despite: tuple[str, ...] = (), against: str = ""
     ) -> CompileResult:
         """Compile; a plan with errors is a result.
 
         Raises: EngineError if the child dies or takes longer than COMPILE_TIMEOUT_S.
         """
         texts = {path: text.encode("utf-8", "surrogateescape") for path, text in files.items()}
-        request = msgspec.msgpack.encode(Request(texts, revision, ids, self._node, despite, str(self._folder)))
+        request = msgspec.msgpack.encode(Request(texts, revision, ids, self._node, despite, str(self._folder), against))
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_exec(
             sys.executable, *self._program, "compiler", stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True

@@ -58,7 +58,7 @@ class Settings:
     config_dir: Path = Path()
     api: str = "127.0.0.1:8080"
     node: str = ""
-    program: tuple[str, ...] = ("-m", "sipctl.app")
+    program: tuple[str, ...] = ("-P", "-m", "sipctl.app")  # -P: never from the folder it was started in
     slot_bytes: int = 0
     roles: tuple[str, ...] = ("controller", "desk")
 

@@ -1,0 +1,33 @@
+"""Builds sipctl; with SIPCTL_NATIVE=1 its call path is compiled by mypyc (docs/decisions/0014).
+
+Compiled are the modules every message passes through. What they are handed (plans, snapshots, events) stays interpreted: pydantic
+and msgspec read those classes' fields, which a compiled class does not show.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import setup
+
+PACKAGES = ("sip", "call", "health")
+INTERPRETED = {"sipctl/call/events.py", "sipctl/call/judging.py"}
+ROUTING = ("addresses", "live", "numbers", "resolve", "select")
+LOOP = ("driver", "observing")
+
+
+def compiled_modules() -> list[str]:
+    found = [path.as_posix() for package in PACKAGES for path in sorted(Path("sipctl", package).glob("*.py"))]
+    found = [path for path in found if path not in INTERPRETED and not path.endswith("__init__.py")]
+    found += [f"sipctl/routing/{name}.py" for name in ROUTING]
+    return found + [f"sipctl/engine/embedded/{name}.py" for name in LOOP]
+
+
+def extensions() -> list:
+    if os.environ.get("SIPCTL_NATIVE") != "1":
+        return []
+    from mypyc.build import mypycify
+
+    return mypycify(compiled_modules(), opt_level="3", debug_level="0", target_dir="build/native")
+
+
+setup(ext_modules=extensions())
