@@ -1,6 +1,6 @@
-"""`GET /v1/route`: where a number would go now, by the live table and the states the controller saw last.
+"""`GET /v1/route`: where a number would go now, by the live table and the states the controller saw last, and every step to it.
 
-The table file named by the view is mapped and joined once per (file, term, seq); one question then costs what one call costs.
+The table file named by the view is mapped once, its rules are gathered once, and it is joined once per (file, term, seq).
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import Any, Final
 from sipctl.api.problems import Problem
 from sipctl.control.ports import View
 from sipctl.errors import SnapshotError
-from sipctl.model.numbers import strip_separators
 from sipctl.routing.explain import route_answer
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.live import Live
+from sipctl.routing.rulebook import RuleBook
 from sipctl.routing.snapshot import Operating
 from sipctl.routing.table import Table, load_table
+
+MAX_CPS_TOLD: Final = 100_000  # new calls a second of one trunk, counted one by one into the live lists
 
 _STATES: Final = ("unknown", "in-service", "out-of-service")  # in the order of Operating
 
@@ -29,6 +31,7 @@ class LiveRoutes:
         self._table: Table | None = None
         self._path = ""
         self._snapshot: RoutingSnapshot | None = None
+        self._book: RuleBook | None = None
 
     def answer(self, view: View, number: str, trunk: str | None, caller: str | None) -> dict[str, Any]:
         """Where a call would go. Blocks while a new table is mapped: call it from a thread.
@@ -37,9 +40,8 @@ class LiveRoutes:
         """
         snapshot = self._joined(view)
         index = _trunk_index(snapshot, trunk)
-        dialled = number if snapshot.trunks[index].called_format == "exact" else strip_separators(number)
         asked = f"live revision {snapshot.revision}, states now"
-        answer = route_answer(snapshot, _live(snapshot, view), asked, dialled, index, caller)
+        answer = route_answer(snapshot, _live(snapshot, view), asked, number, index, caller, book=self._book)
         return {**answer.body(), "term": snapshot.term, "seq": snapshot.seq}
 
     def _joined(self, view: View) -> RoutingSnapshot:
@@ -53,6 +55,7 @@ class LiveRoutes:
             if self._table is None or self._path != view.table_path:
                 self._table = _mapped(view.table_path)
                 self._path = view.table_path
+                self._book = RuleBook(self._table.numbers)
             self._snapshot = RoutingSnapshot.build(self._table, state)
         except (OSError, ValueError, SnapshotError) as error:
             raise Problem(503, "failed", f"the live table cannot be read here: {error}", hint="ask again in a second") from error
@@ -95,5 +98,11 @@ def _live(snapshot: RoutingSnapshot, view: View) -> Live:
     for index, tenant in enumerate(snapshot.tenants):
         live.tenant_calls[index] = int((tenants.get(tenant.name) or {}).get("calls") or 0)
     for index, trunk in enumerate(snapshot.trunks):
-        live.trunk_calls[index] = int((trunks.get(trunk.name) or {}).get("calls") or 0)
+        said = trunks.get(trunk.name) or {}
+        live.trunk_calls[index] = int(said.get("calls") or 0)
+        for _ in range(min(int(said.get("cps") or 0), MAX_CPS_TOLD)):
+            live.note_new_call(index, 0.0)
+    entries = view.detail.get("entry_points") or {}
+    for index, entry in enumerate(snapshot.entry_points):
+        live.entry_calls[index] = int((entries.get(entry.name) or {}).get("calls") or 0)
     return live

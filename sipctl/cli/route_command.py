@@ -12,12 +12,12 @@ from sipctl.cli.client import EXIT_OK, EXIT_UNHEALTHY, EXIT_USAGE, Client, stop
 from sipctl.cli.findings import finding_lines
 from sipctl.cli.folder import plan_files
 from sipctl.cli.options import Output, OutputOption, StateOption, state_dir
-from sipctl.cli.output import print_json, print_table, say
+from sipctl.cli.output import print_json, say
+from sipctl.cli.tree import shown_glyphs, shown_width, tree_lines
 from sipctl.dialplan.check import GROUP_STATES, SBC_STATES, TENANT_STATES
 from sipctl.dialplan.compile import compile_plan
 from sipctl.dialplan.plan_tests import Given, settled
 from sipctl.dialplan.report import did_you_mean
-from sipctl.model.numbers import strip_separators
 from sipctl.routing.explain import route_answer
 from sipctl.routing.table import Table, load_table
 
@@ -66,8 +66,7 @@ def _ask_folder(config: Path, number: str, trunk: str | None, caller: str | None
     snapshot, live = settled(table, assumed)
     index = _trunk_index(snapshot.trunk_index, trunk)
     asked = f"folder {config}, every SBC assumed in service" + (f" but {', '.join(given)}" if given else "")
-    dialled = number if snapshot.trunks[index].called_format == "exact" else strip_separators(number)
-    return route_answer(snapshot, live, asked, dialled, index, caller).body()
+    return route_answer(snapshot, live, asked, number, index, caller).body()
 
 
 def _trunk_index(trunks: Mapping[str, int], name: str | None) -> int:
@@ -102,16 +101,7 @@ def _assumed(table: Table, given: Sequence[str]) -> Given:
 
 
 def print_answer(answer: Mapping[str, Any]) -> None:
-    """The first line says what was asked."""
+    """The first line says what was asked, the last one what became of it."""
     say(str(answer["asked"]))
-    say(f"{answer['number']} on trunk {answer['trunk']}")
-    if answer["refused"] is not None:
-        cause = f", Q.850 {answer['q850_cause']}" if answer.get("q850_cause") else ""
-        say(f"refused {answer['refused']}{cause}: {answer['reason']}")
-        return
-    say(str(answer["reason"]))
-    rows = [
-        (place, target["sbc"], target["tenant"], target["side"], target["operating"], target["uri"], target["to"])
-        for place, target in enumerate(answer["targets"], start=1)
-    ]
-    print_table("targets in order", ("#", "SBC", "TENANT", "SIDE", "STATE", "INVITE", "TO"), rows)
+    for line in tree_lines(answer["tree"], shown_width(), shown_glyphs()):
+        say(line)

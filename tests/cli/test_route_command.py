@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def test_route_says_what_was_asked_first_and_where_the_call_goes(tmp_path: Path)
     lines = text.splitlines()
     assert lines[0] == f"folder {tmp_path}, every SBC assumed in service"
     assert "+4930901820 is sales (exact number)" in text
-    assert [line.split()[1] for line in lines if line[:1].isdigit()] == ["fra-a", "fra-b", "ams-a", "ams-b"]
+    assert re.findall(r"\d\. (\S+) of", text) == ["fra-a", "fra-b", "ams-a", "ams-b"]
+    assert "answer: +4930901820 is sales" in lines[-1]
 
 
 def test_route_assumes_what_is_given(tmp_path: Path) -> None:
