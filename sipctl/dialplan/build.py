@@ -11,13 +11,18 @@ from typing import Final
 
 import phonenumbers
 
+from sipctl.dialplan.calendars import compile_schedule, zone_table
 from sipctl.dialplan.load import IMPLIED_SITE, Draft
+from sipctl.dialplan.places import Places
 from sipctl.dialplan.report import Mark, Report
 from sipctl.model.edge import PairModel, ReachModel
+from sipctl.model.numbers import read_dialled_at
 from sipctl.model.scalars import SbcUri
+from sipctl.model.send import SendModel
 from sipctl.routing.snapshot import (
     EntryPoint,
     EntryPointId,
+    Exit,
     Group,
     GroupId,
     Listen,
@@ -27,12 +32,15 @@ from sipctl.routing.snapshot import (
     Sbc,
     SbcId,
     SbcPair,
+    Schedule,
+    SendRules,
     Site,
     Tenant,
     TenantId,
     Topology,
     Trunk,
     TrunkId,
+    Zone,
 )
 
 DEFAULT_NODE: Final = "local"
@@ -52,9 +60,11 @@ class IdBook:
         self._report = report
         self._next: dict[str, int] = {}
 
-    def number(self, kind: str, name: str) -> int:
-        """The id of a name, 1 … MAX_ID."""
+    def number(self, kind: str, name: str, renamed_from: str | None = None) -> int:
+        """The id of a name, 1 … MAX_ID; a new name takes over that of the one it replaces."""
         names = self.ids.setdefault(kind, {})
+        if renamed_from is not None and name not in names and renamed_from in names:
+            names[name] = names.pop(renamed_from)
         if name not in names:
             most = FIRST_DNS_SBC_ID - 1 if kind == "sbc" else MAX_ID
             if kind not in self._next:
@@ -87,6 +97,8 @@ class Builder:
         tenants = {name: index for index, name in enumerate(draft.tenants)}
         groups = {name: index for index, name in enumerate(draft.continuity_groups)}
         sbcs, members = self._sbcs(pairs)
+        places = Places(draft, len(tenants))
+        zones, schedules = self._calendars()
         return Topology(
             revision=revision,
             node=node or DEFAULT_NODE,
@@ -106,21 +118,47 @@ class Builder:
                     tenant.max_calls,
                 )
                 for name, tenant in draft.tenants.items()
+            )
+            + tuple(
+                Tenant(TenantId(number("tenant", one.name)), one.name, (Reach(pairs[one.pair]),), one.max_calls, one.kind)
+                for one in places.stand_ins
             ),
             groups=tuple(self._group(name, tenants) for name in draft.continuity_groups),
-            entry_points=tuple(
-                EntryPoint(
-                    id=EntryPointId(number("entry_point", name)),
-                    name=name,
-                    group=groups[entry.group],
-                    trunks=None if entry.trunks is None else tuple(trunks[trunk] for trunk in entry.trunks),
-                    max_calls=entry.max_calls,
-                    over_limit=(entry.over_limit.code, entry.over_limit.cause),
-                    labels=tuple(entry.labels.items()),
-                )
-                for name, entry in draft.entry_points.items()
-            ),
+            entry_points=tuple(self._entry_point(name, groups, trunks, places) for name in draft.entry_points),
             max_call_age_s=draft.limits.max_call_age,
+            zones=zones,
+            schedules=schedules,
+            exits=tuple(Exit(name, places.exit(name), model.allow) for name, model in draft.exits.items()),
+            overlays=tuple(places.overlay(name, model) for name, model in draft.overlays.items()),
+            switches=tuple(places.switch(name, model, groups, trunks, tenants) for name, model in draft.switches.items()),
+        )
+
+    def _entry_point(self, name: str, groups: Mapping[str, int], trunks: Mapping[str, int], places: Places) -> EntryPoint:
+        entry = self._draft.entry_points[name]
+        split = tuple((groups[group], percent) for group, percent in entry.split.items())
+        schedules = list(self._draft.schedules)
+        return EntryPoint(
+            id=EntryPointId(self._book.number("entry_point", name)),
+            name=name,
+            group=groups[entry.group] if entry.group is not None else split[0][0],
+            trunks=None if entry.trunks is None else tuple(trunks[trunk] for trunk in entry.trunks),
+            max_calls=entry.max_calls,
+            over_limit=(entry.over_limit.code, entry.over_limit.cause),
+            labels=tuple(entry.labels.items()),
+            split=split,
+            schedule=None if entry.schedule is None else schedules.index(entry.schedule),
+            closed=None if entry.closed is None else places.treatment(entry.closed),
+            overflow=tuple(places.destination(to) for to in entry.overflow),
+            unusable=None if entry.unusable is None else places.treatment(entry.unusable),
+            called_at=(_called_at(entry.called_at.primary), _called_at(entry.called_at.bcp)),
+        )
+
+    def _calendars(self) -> tuple[tuple[Zone, ...], tuple[Schedule, ...]]:
+        """Zones once each, and the schedules that read them."""
+        names = list(dict.fromkeys(model.zone for model in self._draft.schedules.values()))
+        zones = tuple(zone_table(name) for name in names)
+        return zones, tuple(
+            compile_schedule(name, model, names.index(model.zone)) for name, model in self._draft.schedules.items()
         )
 
     def _read_listens(self) -> list[tuple[str, Listen]]:
@@ -249,12 +287,13 @@ class Builder:
             srv=f"sip:{model.srv.host};transport={model.srv.transport}" if model.srv else None,
             expect=model.expect,
             listens=self._listen_indexes(model.listen),
+            send=None if model.send is None else _send_rules(model.send),
         )
 
     def _group(self, name: str, tenants: Mapping[str, int]) -> Group:
         model = self._draft.continuity_groups[name]
         return Group(
-            id=GroupId(self._book.number("group", name)),
+            id=GroupId(self._book.number("group", name, model.renamed_from)),
             name=name,
             primary=tenants[model.primary],
             bcp=tenants[model.bcp],
@@ -266,7 +305,27 @@ class Builder:
             ramp=model.ramp,
             ramp_step_s=model.ramp_step,
             mode=model.mode,
+            renamed_from=model.renamed_from,
         )
+
+
+def _called_at(text: str | None) -> tuple[int, int]:
+    dialled = read_dialled_at(text) if text else None
+    return (dialled.base, dialled.copied) if dialled else (0, 0)
+
+
+def _send_rules(model: SendModel) -> SendRules:
+    code = phonenumbers.country_code_for_region(model.country) if model.country else 0
+    return SendRules(
+        called=model.called,
+        country_code=str(code) if code else "",
+        national_prefix=_national_prefix(model.country, code),
+        set_headers=tuple(model.headers.set.items()),
+        remove_headers=model.headers.remove,
+        diversion=model.diversion,
+        identity=model.identity,
+        uui=model.uui,
+    )
 
 
 def _reach(model: ReachModel, pair: int) -> Reach:

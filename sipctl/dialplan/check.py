@@ -12,6 +12,7 @@ from typing import Final
 import phonenumbers
 
 from sipctl.dialplan.load import IMPLIED_SITE, Draft
+from sipctl.dialplan.places import sent_to
 from sipctl.dialplan.report import Mark, Report, did_you_mean
 from sipctl.model.edge import MatchModel, PairModel, ReachModel, TrunkModel
 from sipctl.model.scalars import Endpoint
@@ -151,6 +152,7 @@ def _conditions(match: MatchModel) -> int:
 def _check_pairs(draft: Draft, report: Report) -> None:
     homes: dict[str, str] = {}
     used = {reach.sbc_pair for tenant in draft.tenants.values() for reach in tenant.reached_by}
+    used |= {model.sbc_pair for model in draft.exits.values()} | {to.sbc_pair for _, to in sent_to(draft) if to.sbc_pair}
     for name, pair in draft.sbc_pairs.items():
         key = draft.mark("sbc_pairs", name, at_key=True)
         all_known(draft, report, "listen", "listen", pair.listen, "sbc_pairs", name, "listen")
@@ -166,7 +168,10 @@ def _check_pairs(draft: Draft, report: Report) -> None:
         if len(pair.sbcs) == 1 and pair.redundancy == "pair":
             hint = "add a second SBC, or say redundancy: virtual-ip if two boxes share the address"
             report.add("pair.single", key, f"pair {name} has one SBC and nothing that backs it up", hint)
-        if name not in used and len(draft.tenants) == len(draft.names("tenants")):
+        whole = all(
+            len(have) == len(draft.names(section)) for section, have in (("tenants", draft.tenants), ("exits", draft.exits))
+        )
+        if name not in used and whole:
             report.add("pair.unused", key, f"no tenant is reached by pair {name}", "name it under a tenant's reached_by")
         for sbc in pair.sbcs:
             place = draft.mark("sbc_pairs", name, "sbcs", sbc, at_key=True)

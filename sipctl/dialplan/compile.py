@@ -10,9 +10,11 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 from sipctl.dialplan.build import Builder, IdBook, Ids
 from sipctl.dialplan.check import check
+from sipctl.dialplan.check_treatments import check_treatments, check_ways_back
 from sipctl.dialplan.flatten import Clash, block_clashes, exact_clashes, flatten
 from sipctl.dialplan.inventory import Inventory, read_dial, read_text
 from sipctl.dialplan.load import Draft, load
@@ -43,13 +45,22 @@ class Compiled:
         return bool(self.image) and not any(finding.severity == "error" for finding in self.findings)
 
 
-def compile_plan(files: Mapping[str, bytes], ids: Ids, *, revision: int, node: str | None = None, tests: bool = True) -> Compiled:
+def compile_plan(
+    files: Mapping[str, bytes],
+    ids: Ids,
+    *,
+    revision: int,
+    node: str | None = None,
+    tests: bool = True,
+    today: date | None = None,
+) -> Compiled:
     """Check and compile a whole plan.
 
     Args:
         files: path relative to DIR, with "/" (`sbc_configs/…`, `dialplans/…`) → content.
         ids: numeric ids given so far, as `Compiled.ids` of the last compilation.
         tests: run the plan's own tests; failed ones are findings (`test.failed`) that leave the image in place.
+        today: so that what is near its end can be told (public holidays); the image does not depend on it.
     Returns: every finding, errors and warnings, by place; and the image if there is no error besides failed tests.
     Cost: about 3 µs a number from CSV.
     """
@@ -57,6 +68,7 @@ def compile_plan(files: Mapping[str, bytes], ids: Ids, *, revision: int, node: s
     kept = {kind: dict(names) for kind, names in ids.items()}
     draft = load(files, report)
     check(draft, report)
+    check_treatments(draft, report, today)
     inventory, scope_of_trunk = _gather(draft, report)
     _check_numbers(draft, inventory, report)
     _report_ignored(draft, inventory, report)
@@ -68,6 +80,9 @@ def compile_plan(files: Mapping[str, bytes], ids: Ids, *, revision: int, node: s
     if report.has_errors:
         return Compiled(b"", None, kept, report.findings(), 0, expressions)
     numbers = _lay_out(inventory, scope_of_trunk)
+    check_ways_back(draft, numbers, report)
+    if report.has_errors:
+        return Compiled(b"", None, kept, report.findings(), 0, expressions)
     image = encode_table(topology, numbers)
     report.are_tests_run = tests
     if tests and draft.tests:

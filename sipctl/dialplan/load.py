@@ -25,9 +25,11 @@ from sipctl.dialplan.source import (
     plain,
     read_folder,
 )
-from sipctl.model.edge import EdgeDocument, LimitsModel, ListenModel, PairModel, Plain, SiteModel, TenantModel, TrunkModel
+from sipctl.model.base import Plain
+from sipctl.model.edge import EdgeDocument, LimitsModel, ListenModel, PairModel, SiteModel, TenantModel, TrunkModel
 from sipctl.model.plan import EntryPointModel, GroupModel, NumberFileModel, PlanDocument, TestModel
 from sipctl.model.scalars import Name
+from sipctl.model.treatments import ExitModel, OverlayModel, ScheduleModel, SwitchModel
 
 Model = TypeVar("Model", bound=Plain)
 
@@ -53,6 +55,10 @@ class Draft:
     entry_points: dict[str, EntryPointModel] = field(default_factory=dict)
     number_files: list[tuple[int, NumberFileModel]] = field(default_factory=list)  # (place in the list, item)
     tests: list[tuple[int, TestModel]] = field(default_factory=list)
+    schedules: dict[str, ScheduleModel] = field(default_factory=dict)
+    exits: dict[str, ExitModel] = field(default_factory=dict)
+    overlays: dict[str, OverlayModel] = field(default_factory=dict)
+    switches: dict[str, SwitchModel] = field(default_factory=dict)
 
     def names(self, section: str) -> tuple[str, ...]:
         """All names of a section, also of entries that did not read."""
@@ -100,6 +106,10 @@ def load(files: Mapping[str, bytes], report: Report) -> Draft:
     draft.entry_points = _entries(plan, "entry_points", EntryPointModel, report)
     draft.number_files = _listed(plan, "number_files", NumberFileModel, report)
     draft.tests = _listed(plan, "tests", TestModel, report)
+    draft.schedules = _entries(plan, "schedules", ScheduleModel, report)
+    draft.exits = _entries(plan, "exits", ExitModel, report)
+    draft.overlays = _entries(plan, "overlays", OverlayModel, report)
+    draft.switches = _entries(plan, "switches", SwitchModel, report)
     return draft
 
 

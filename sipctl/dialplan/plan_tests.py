@@ -14,7 +14,7 @@ from typing import Final
 from sipctl.dialplan.load import Draft
 from sipctl.dialplan.report import Report
 from sipctl.model.numbers import strip_separators
-from sipctl.model.plan import ExpectModel
+from sipctl.model.plan import ExpectModel, RefusedModel
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.live import Live
 from sipctl.routing.resolve import NoRoute, Route, resolve
@@ -97,29 +97,28 @@ def _why(answer: Route | NoRoute) -> str:
 
 def _misses(snapshot: RoutingSnapshot, live: Live, answer: Route | NoRoute, expect: ExpectModel) -> list[tuple[str, str]]:
     """(key of expect, what is wrong) for each expectation that is not met."""
+    wanted = expect.refused
     if isinstance(answer, NoRoute):
-        if expect.refused is True or (
-            expect.refused is not None and expect.refused == answer.status and expect.refused is not False
-        ):
-            return []
-        wanted = (
-            f", not with {expect.refused}" if isinstance(expect.refused, int) and not isinstance(expect.refused, bool) else ""
-        )
-        key = next(iter(expect.model_fields_set), "refused")
-        return [("refused" if expect.refused is not None else key, f"the call is refused with {answer.status}{wanted}")]
-    if expect.refused is not None and expect.refused is not False:
+        if not isinstance(wanted, RefusedModel):
+            key = "refused" if wanted is False else next(iter(expect.model_fields_set), "refused")
+            return [(key, f"the call is refused with {answer.status}")]
+        found = [("code", wanted.code, answer.status), ("cause", wanted.cause, answer.cause)]
+        return [
+            ("refused", f"the call is refused with {name} {is_}, not {want}")
+            for name, want, is_ in found
+            if want not in (None, is_)
+        ]
+    if isinstance(wanted, RefusedModel):
         return [("refused", "the call is not refused")]
     attempts = arrange(answer, live, 0.0).targets
     first = attempts[0][0]
-    found: list[tuple[str, object, object]] = [
+    told: list[tuple[str, object, object]] = [
         ("entry_point", expect.entry_point, snapshot.entry_points[answer.entry_point].name),
         ("tenant", expect.tenant, snapshot.tenants[first.tenant].name),
         ("called", expect.called and strip_separators(expect.called), first.called_prefix + answer.called[first.side]),
         ("sbcs", expect.sbcs, tuple(snapshot.sbcs[target.sbc].name for target, _ in attempts)),
     ]
-    return [
-        (key, f"{key} is {_text(is_)}, not {_text(wanted)}") for key, wanted, is_ in found if wanted is not None and wanted != is_
-    ]
+    return [(key, f"{key} is {_text(is_)}, not {_text(want)}") for key, want, is_ in told if want is not None and want != is_]
 
 
 def _text(value: object) -> str:

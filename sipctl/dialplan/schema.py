@@ -9,7 +9,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sipctl.dialplan.report import CODES
-from sipctl.model.edge import EdgeDocument, Plain
+from sipctl.model.base import Plain
+from sipctl.model.edge import EdgeDocument
 from sipctl.model.plan import PlanDocument
 from sipctl.model.scalars import Kind, show_s
 

@@ -24,10 +24,10 @@ MAX_KEY_CHARS: Final = 256
 
 EDGE_FOLDER: Final = "sbc_configs/"
 PLAN_FOLDER: Final = "dialplans/"
-_LISTS: Final = frozenset({"tests", "number_files"})  # sections that append
+_LISTS: Final = frozenset({"tests", "number_files", "tests_file"})  # sections that append
 _DEFAULTED: Final = {
     EDGE_FOLDER: ("listen", "sites", "trunks", "sbc_pairs", "tenants"),
-    PLAN_FOLDER: ("continuity_groups", "entry_points"),
+    PLAN_FOLDER: ("continuity_groups", "entry_points", "schedules", "exits"),
 }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from sipctl.model.base import Plain
 from sipctl.model.scalars import (
     AdvanceOn,
     Advertises,
@@ -43,12 +44,7 @@ from sipctl.model.scalars import (
     fault,
     one_or_many,
 )
-
-
-class Plain(BaseModel):
-    """Base of all parts of a plan: no unknown key, nothing changes after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from sipctl.model.send import SendModel
 
 
 class ListenModel(Plain):
@@ -145,7 +141,7 @@ class PairModel(Plain):
     advance_on: AdvanceOn = Field(
         default=frozenset({"no-reply", "no-progress", 408, 500, 502, 503, 504}), description="what makes a call try the next SBC"
     )
-    send: NotBuilt = Field(default=None, description="what leaves changed: number form, headers, identity")
+    send: SendModel | None = Field(default=None, description="how calls leave: form of the number, headers, identity")
 
 
 def _read_reach(value: Any) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler, WrapValidator
 
-from sipctl.model.edge import Plain
+from sipctl.model.base import Plain
 from sipctl.model.scalars import (
     Across,
     Also,
@@ -14,6 +14,8 @@ from sipctl.model.scalars import (
     Calls,
     Cause,
     Failure,
+    HeaderNames,
+    HeaderText,
     Label,
     Mode,
     Name,
@@ -24,6 +26,8 @@ from sipctl.model.scalars import (
     fault,
     one_or_many,
 )
+from sipctl.model.times import Instant
+from sipctl.model.treatments import ExitModel, OverlayModel, ScheduleModel, SwitchModel, ToModel, TreatmentModel
 
 Texts = Annotated[tuple[Label, ...], BeforeValidator(one_or_many), Also()]
 
@@ -46,6 +50,9 @@ class GroupModel(Plain):
     ramp_step: Wait = Field(default=120.0, description="how long each share lasts")
     mode: Mode = Field(default="proxy", description="how calls are carried")
     rescue: NotBuilt = Field(default=None, description="new legs for live callers")
+    renamed_from: Name | None = Field(
+        default=None, description="its name until now: state, holds and pins go on under the new one"
+    )
 
 
 class CalledAtModel(Plain):
@@ -65,7 +72,10 @@ class OverLimitModel(Plain):
 class EntryPointModel(Plain):
     """A named set of numbers of one group, with limits and treatment."""
 
-    group: Name = Field(description="its continuity group")
+    group: Name | None = Field(default=None, description="its continuity group; or split")
+    split: dict[Name, Share] = Field(
+        default_factory=dict, description="instead of group: lasting shares of several groups, 100% together; sticky by caller"
+    )
     numbers: Texts = Field(default=(), description="numbers, ranges A..B, patterns (X 0-9, N 2-9, Z 1-9, [1-5], trailing .)")
     except_: Texts = Field(default=(), alias="except", description="numbers inside its blocks that belong elsewhere")
     trunks: Names | None = Field(default=None, description="trunks that may call it; scopes private numbers")
@@ -73,11 +83,14 @@ class EntryPointModel(Plain):
     max_calls: Calls | None = Field(default=None, description="calls at once")
     over_limit: OverLimitModel = Field(default_factory=OverLimitModel, description="what callers beyond a limit hear")
     labels: dict[Name, Label] = Field(default_factory=dict, description="free text for people and reports")
-    schedule: NotBuilt = Field(default=None, description="opening hours")
-    closed: NotBuilt = Field(default=None, description="what happens outside them")
-    overflow: NotBuilt = Field(default=None, description="where calls beyond a limit go")
-    unusable: NotBuilt = Field(default=None, description="what happens when neither tenant can be reached")
-    split: NotBuilt = Field(default=None, description="a lasting share of both tenants")
+    schedule: Name | None = Field(default=None, description="its opening hours")
+    closed: TreatmentModel | None = Field(default=None, description="what becomes of calls outside them; needed with schedule")
+    overflow: Annotated[tuple[ToModel, ...], BeforeValidator(one_or_many), Also()] = Field(
+        default=(), description="where calls beyond its limit or its tenant's go, in order", max_length=8
+    )
+    unusable: TreatmentModel | None = Field(
+        default=None, description="what becomes of calls when no SBC of either tenant is usable; default: try them nevertheless"
+    )
 
 
 class ColumnsModel(Plain):
@@ -96,34 +109,61 @@ class NumberFileModel(Plain):
     columns: ColumnsModel = Field(default_factory=ColumnsModel, description="which column holds what")
 
 
-def _refused(value: Any) -> Any:
-    if value in ("true", "false"):
-        return value == "true"
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
-        return int(value)
-    raise fault("plan.bad-value", f"{value!r} is neither true, false nor a SIP status")
-
-
 class GivenModel(Plain):
     """The settled state a test assumes, all waits over; whatever is not named is in service."""
 
     tenants: dict[Name, Label] = Field(default_factory=dict, description="in-service, out-of-service, draining or disabled")
     sbcs: dict[Label, Label] = Field(default_factory=dict, description="the same, or unknown")
     groups: dict[Name, Label] = Field(default_factory=dict, description="normal or on-bcp")
-    overlays: NotBuilt = Field(default=None, description="overlays switched on")
+    overlays: Names = Field(default=(), description="overlays switched on")
+    switches: Names = Field(default=(), description="kill switches switched on")
+    calls: dict[Label, Calls] = Field(
+        default_factory=dict, description="calls up, by entry point, tenant or trunk, or exit:NAME, so that limits are reached"
+    )
+    headers: dict[HeaderText, Label] = Field(default_factory=dict, description="headers the trunk sends with the call")
+
+
+class RefusedModel(Plain):
+    """How a call is expected to be refused."""
+
+    code: Failure | None = Field(default=None, description="SIP status")
+    cause: Cause | None = Field(default=None, description="Q.850 cause")
+
+
+def _read_refused(value: Any) -> Any:
+    """true → any refusal; 486 → that status; {code, cause}; false → none."""
+    if value in ("true", "false"):
+        return {} if value == "true" else False
+    if isinstance(value, str):
+        if value.isascii() and value.isdigit() and len(value) == 3:
+            return {"code": value}
+        raise fault("plan.bad-value", f"{value!r} is neither true, false nor a SIP status", "or {code: 486, cause: 17}")
+    return value
+
+
+def _refusal(value: Any, handler: ValidatorFunctionWrapHandler) -> RefusedModel | bool:
+    read = _read_refused(value)
+    if read is False:
+        return False
+    model: RefusedModel = handler(read)
+    return model
+
+
+Refused = Annotated[RefusedModel | bool, WrapValidator(_refusal), Also({"type": ["boolean", "integer"]})]
 
 
 class ExpectModel(Plain):
     """What a test expects; only what is named is compared."""
 
-    entry_point: Name | None = Field(default=None, description="which entry point")
+    entry_point: Name | None = Field(default=None, description="which entry point took the call in the end")
+    group: Name | None = Field(default=None, description="which continuity group")
     tenant: Name | None = Field(default=None, description="the tenant of the first SBC tried")
+    exit: Name | None = Field(default=None, description="the exit it leaves through")
     called: Label | None = Field(default=None, description="what is dialled there")
     sbcs: Texts | None = Field(default=None, description="all SBCs tried, in order")
-    refused: Annotated[int | bool, BeforeValidator(_refused)] | None = Field(
-        default=None, description="the status the caller hears, or true"
-    )
-    headers: NotBuilt = Field(default=None, description="headers that leave")
+    refused: Refused | None = Field(default=None, description="the status the caller hears, {code, cause}, or true")
+    headers: dict[HeaderText, Label] = Field(default_factory=dict, description="headers that leave, and their values")
+    no_headers: HeaderNames = Field(default=(), description="headers that must not leave")
 
 
 class TestModel(Plain):
@@ -135,7 +175,7 @@ class TestModel(Plain):
     call: Label = Field(description="the number as the trunk writes it")
     trunk: Name | None = Field(default=None, description="required when there are several")
     from_: Label | None = Field(default=None, alias="from", description="the calling number")
-    at: NotBuilt = Field(default=None, description="date and time")
+    at: Instant | None = Field(default=None, description="when; required where the answer depends on opening hours")
     given: GivenModel = Field(default_factory=GivenModel, description="states that differ from in service")
     expect: ExpectModel = Field(description="where it must go")
 
@@ -149,7 +189,8 @@ class PlanDocument(Plain):
     entry_points: dict[Name, EntryPointModel] = Field(default_factory=dict, description="what is called")
     number_files: tuple[NumberFileModel, ...] = Field(default=(), description="CSV inventories")
     tests: tuple[TestModel, ...] = Field(default=(), description="run by `sipctl check`; a plan whose tests fail is not applied")
-    overlays: NotBuilt = Field(default=None, description="temporary changes, switched on and off")
-    exits: NotBuilt = Field(default=None, description="announcements and last resorts")
-    schedules: NotBuilt = Field(default=None, description="opening hours")
-    switches: NotBuilt = Field(default=None, description="operators' switches")
+    tests_file: Texts = Field(default=(), description="CSV files of further tests, one a row; paths relative to the YAML file")
+    schedules: dict[Name, ScheduleModel] = Field(default_factory=dict, description="opening hours")
+    exits: dict[Name, ExitModel] = Field(default_factory=dict, description="the sole ways out to numbers")
+    overlays: dict[Name, OverlayModel] = Field(default_factory=dict, description="changes kept ready, switched on as one")
+    switches: dict[Name, SwitchModel] = Field(default_factory=dict, description="kill switches")

@@ -173,8 +173,10 @@ def _name(value: Any) -> str:
 
 def _label(value: Any) -> str:
     text = text_of(value, "text")
-    if len(text) > 256 or any(ord(char) < 32 or ord(char) == 127 for char in text):
-        raise fault("plan.bad-value", "text of at most 256 characters without line breaks is expected")
+    if len(text) > 256 or not text.isprintable():
+        raise fault(
+            "plan.bad-value", "text of at most 256 characters without line breaks or other control characters is expected"
+        )
     return text
 
 
@@ -253,10 +255,15 @@ def _dscp(value: Any) -> int:
 
 
 def _header_name(value: Any) -> str:
+    return header_text(value).lower()
+
+
+def header_text(value: Any) -> str:
+    """A header's name as it is written."""
     text = text_of(value, "a header name")
     if not re.fullmatch(r"[A-Za-z0-9.!%*_+`'~-]{1,64}", text):
         raise fault("plan.bad-value", f"{text!r} is no header name")
-    return text.lower()
+    return text
 
 
 def _called_from(value: Any) -> str:
@@ -361,6 +368,7 @@ Networks = Annotated[tuple[Network, ...], BeforeValidator(one_or_many), WithJson
 Uri = Annotated[SbcUri, PlainValidator(_sbc_uri), Kind("SIP URI"), WithJsonSchema({"type": "string", "pattern": "^sip:"})]
 Dscp = Annotated[int, PlainValidator(_dscp), Kind("DSCP", range="cs0..cs7, af11..af43, ef, 0..63"), WithJsonSchema(_TEXT_SCHEMA)]
 HeaderName = Annotated[str, PlainValidator(_header_name), Kind("header name"), WithJsonSchema({"type": "string"})]
+HeaderText = Annotated[str, PlainValidator(header_text), Kind("header name"), WithJsonSchema({"type": "string"})]
 HeaderNames = Annotated[tuple[HeaderName, ...], BeforeValidator(one_or_many), WithJsonSchema(_many_schema({"type": "string"}))]
 CalledFrom = Annotated[
     str,
@@ -408,16 +416,18 @@ Age = Annotated[
 ]
 
 
-def _offer(*choices: str) -> tuple[Any, ...]:
-    return PlainValidator(_choice(choices)), Kind("choice", range=", ".join(choices)), WithJsonSchema({"enum": list(choices)})
+def offer(*choices: str, also: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+    """Annotations of a choice; `also`: what YAML makes of one of them in an editor (off: false)."""
+    schema = WithJsonSchema({"enum": [*choices, *also]})
+    return PlainValidator(_choice(choices)), Kind("choice", range=", ".join(choices)), schema
 
 
-Format = Annotated[str, *_offer("e164", "e164-no-plus", "national", "exact")]
-Strategy = Annotated[str, *_offer("active-standby", "load-share")]
-InDialog = Annotated[str, *_offer("remote-target", "symmetric")]
-Redundancy = Annotated[str, *_offer("pair", "virtual-ip")]
-ByHand = Annotated[str, *_offer("automatic", "manual")]
-Across = Annotated[str, *_offer("never", "to-bcp", "both")]
+Format = Annotated[str, *offer("e164", "e164-no-plus", "national", "exact")]
+Strategy = Annotated[str, *offer("active-standby", "load-share")]
+InDialog = Annotated[str, *offer("remote-target", "symmetric")]
+Redundancy = Annotated[str, *offer("pair", "virtual-ip")]
+ByHand = Annotated[str, *offer("automatic", "manual")]
+Across = Annotated[str, *offer("never", "to-bcp", "both")]
 
 
 def _mode(value: Any) -> str:

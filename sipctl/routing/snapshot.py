@@ -145,6 +145,20 @@ class Sbc:
 
 
 @dataclass(frozen=True, slots=True)
+class SendRules:
+    """How an INVITE leaves towards a pair, as the plan writes it; templates hold {placeholders} (model/send.py)."""
+
+    called: str = "e164"  # e164 | e164-no-plus | national | a template with one of them: "02#{e164}"
+    country_code: str = ""  # digits, for national
+    national_prefix: str = ""  # in front of national numbers of that country: "0", or ""
+    set_headers: tuple[tuple[str, str], ...] = ()  # (name as it leaves, template)
+    remove_headers: tuple[str, ...] = ()  # lower-case names
+    diversion: str = "off"  # off | dialled | history-info
+    identity: str = "pass"  # pass | strip
+    uui: str = "pass"  # pass | strip
+
+
+@dataclass(frozen=True, slots=True)
 class SbcPair:
     """Signalling addresses that back each other up."""
 
@@ -166,6 +180,7 @@ class SbcPair:
     srv: str | None = None  # the SRV uri, if its SBCs come from DNS
     expect: int | None = None  # how many SBCs the SRV answer should hold
     listens: tuple[int, ...] = ()  # indexes of Listen its SBCs may be reached from; (): all
+    send: SendRules | None = None  # None: as it came, but for the Request-URI
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +197,17 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One contact-centre system that takes calls."""
+    """One contact-centre system that takes calls.
+
+    Two kinds of stand-in let a call go elsewhere by the same rules (tokens, records, counts, limits, admin states): `pair:NAME`
+    for an SBC pair that takes calls for itself, `exit:NAME` for an exit.
+    """
 
     id: TenantId
     name: str
     reached_by: tuple[Reach, ...]
     max_calls: int | None = None
+    kind: str = "tenant"  # tenant | pair | exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,19 +226,95 @@ class Group:
     ramp: tuple[int, ...] = (10, 50, 100)  # primary's share on the way back, percent
     ramp_step_s: float = 120.0
     mode: str = "proxy"
+    renamed_from: str | None = None  # the name whose state goes on under this one
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What becomes of a call instead of going to its group: exactly one of entry_point, tenant and refuse is set."""
+
+    entry_point: int | None = None  # index: judged as if it had been called
+    tenant: int | None = None  # index of the stand-in for an SBC pair or an exit
+    called: str | None = None  # what to dial there; None: the called number
+    refuse: tuple[int, int] | None = None  # SIP status, Q.850 cause
 
 
 @dataclass(frozen=True, slots=True)
 class EntryPoint:
-    """A named set of numbers of one group, with limits and treatment."""
+    """A named set of numbers of one group, or of several by share, with limits and treatment."""
 
     id: EntryPointId
     name: str
-    group: int
+    group: int  # the first of `split`, if there is one
     trunks: tuple[int, ...] | None = None  # allow-list of Trunk indexes; None: all
     max_calls: int | None = None
     over_limit: tuple[int, int] = (486, 17)  # SIP status, Q.850 cause
     labels: tuple[tuple[str, str], ...] = ()
+    split: tuple[tuple[int, int], ...] = ()  # (group index, percent), 100 together; (): `group` alone
+    schedule: int | None = None  # index of Schedule
+    closed: Destination | None = None  # outside its schedule
+    overflow: tuple[Destination, ...] = ()  # beyond its limit or its tenant's, in order
+    unusable: Destination | None = None  # no usable SBC is left; None: out-of-service ones are tried
+    called_at: tuple[tuple[int, int], tuple[int, int]] = (
+        (0, 0),
+        (0, 0),
+    )  # (base, copied) at primary and BCP, for calls sent here
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Every group its calls may go to."""
+        return tuple(group for group, _ in self.split) or (self.group,)
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A time zone as a list of changes: from at[i] on (unix seconds) clocks are ahead of UTC by offset_s[i + 1]."""
+
+    name: str
+    at: tuple[int, ...]  # ascending
+    offset_s: tuple[int, ...]  # one more than `at`: the first holds before all changes
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Opening hours as a wall clock in their zone shows them (routing/schedules.py)."""
+
+    name: str
+    zone: int  # index of Zone
+    open: tuple[tuple[int, int], ...]  # [start, end) minutes of the week from Monday 00:00, ascending and disjoint
+    closed: tuple[int, ...] = ()  # whole days, as days since 1970-01-01, ascending: public holidays and those named
+    holidays: tuple[str, ...] = ()  # of which country or part of one
+    holidays_until: int = 0  # the last year whose holidays are in `closed`; 0: none are asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A way out to numbers that are nobody's here."""
+
+    name: str
+    tenant: int  # index of its stand-in, which holds its pair and its limit
+    allow: tuple[str, ...]  # numbers, ranges and patterns, as written
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A change kept ready; runtime state says whether it is on."""
+
+    name: str
+    entry_points: tuple[tuple[int, Destination], ...]  # by index, those named
+    everywhere: Destination | None = None  # for all others ("*")
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A kill switch; every condition that is set must hold. Runtime state says whether it is on."""
+
+    name: str
+    to: Destination
+    entry_points: tuple[int, ...] | None = None  # indexes
+    groups: tuple[int, ...] | None = None
+    trunks: tuple[int, ...] | None = None
+    tenants: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +338,11 @@ class Topology:
     groups: tuple[Group, ...]
     entry_points: tuple[EntryPoint, ...]
     max_call_age_s: float = 43200.0
+    zones: tuple[Zone, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    exits: tuple[Exit, ...] = ()
+    overlays: tuple[Overlay, ...] = ()
+    switches: tuple[Switch, ...] = ()
 
 
 # -- the state: decided, wished and resolved since -----------------------------------------------------------------------------
@@ -312,3 +413,5 @@ class RoutingState:
     keys: tuple[SigningKey, ...] = ()
     signing_key: int = 0
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # FQDNs of remote targets → addresses
+    overlays: tuple[tuple[str, float], ...] = ()  # (name, until unix seconds; 0: until switched off); routers end them themselves
+    switches: tuple[tuple[str, float], ...] = ()  # the same; names this plan does not know are ignored
