@@ -21,9 +21,9 @@ from sipctl.cli.client import EXIT_OK, EXIT_UNHEALTHY, EXIT_USAGE, stop
 from sipctl.cli.findings import finding_lines
 from sipctl.cli.options import Output, OutputOption, StateOption, state_dir
 from sipctl.cli.output import print_json, print_table, say
-from sipctl.cli.replay_input import CsvForm, Gathered, gather, sizes
+from sipctl.cli.replay_input import CsvForm, Gathered, gather, is_csv, sizes
 from sipctl.cli.replay_plans import LIVE, LOGGED, Source, read_source
-from sipctl.cli.replay_run import Side, compare, new_side
+from sipctl.cli.replay_run import Side, compare, new_side, without_collector
 from sipctl.dialplan.replay import DEAD, REFUSED, ROUTED, STRANGER, Replayer
 from sipctl.dialplan.replay_report import CHANGES, SAME, Comparison, Logged, meter_bodies, outcome_text
 from sipctl.dialplan.replay_rows import read_columns
@@ -93,13 +93,13 @@ def _run(
     folder: Path, form: CsvForm, shift_s: float,
 ) -> tuple[Gathered, Comparison, tuple[Side, Side]]:  # fmt: skip
     label = new.label
-    with new_side(new, new_scenes) as child, _progress() as bar:
+    if old is None and any(is_csv(path) for path in paths):
+        stop(EXIT_USAGE, "a CSV does not say where its calls went", "--old logged needs our own records")
+    with new_side(new, new_scenes) as child, _progress() as bar, without_collector():
         task = bar.task("reading records", sum(sizes(paths)))
         gathered = gather(paths, folder, form, shift_s, task, old is None)
         if not gathered.rows:
             stop(EXIT_USAGE, "there is no call in these records", "\n  ".join(gathered.told))
-        if old is None and any(_is_csv(path) for path in paths):
-            stop(EXIT_USAGE, "a CSV does not say where its calls went", "--old logged needs our own records")
         try:
             judge = Logged() if old is None else _replayer(old, old_scenes)
             topology = child.ready(label)
@@ -118,10 +118,6 @@ def _replayer(source: Source, scenes: Sequence[Scene]) -> Replayer:
     table = source.table()
     check_scenes(table.topology, scenes)
     return Replayer(table, scenes)
-
-
-def _is_csv(path: Path) -> bool:
-    return path.name.removesuffix(".gz").endswith((".csv", ".tsv", ".txt"))
 
 
 def _own_records(state: Path) -> list[Path]:

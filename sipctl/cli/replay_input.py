@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import heapq
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -28,7 +29,7 @@ MAX_CHAINS: Final = 64
 FRAME_ROWS: Final = 4_096
 MAX_TOLD: Final = 10  # bad records told, all are counted
 MAX_LINE_BYTES: Final = 1 << 20
-_TELL_EVERY: Final = 8_192  # rows between two calls of `on_bytes`
+BLOCK_BYTES: Final = 1 << 20
 _DELIMITERS: Final = (",", ";", "\t")
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -92,8 +93,8 @@ class Sorter:
         self.first_s = float("inf")
         self.last_s = float("-inf")
 
-    def add(self, row: Row) -> None:
-        self._run.append(row)
+    def extend(self, rows: Sequence[Row]) -> None:
+        self._run += rows
         if len(self._run) >= self._run_rows:
             self._flush()
 
@@ -179,17 +180,23 @@ def gather(
     found = Gathered()
     sorter = Sorter(folder)
     for path, size in zip(paths, sizes(paths), strict=True):
+        told = 0
         try:
-            with _opened(path) as source:
-                is_csv = _is_csv(path)
-                reading = _csv_rows(path, source, form, shift_s, found) if is_csv else _lines(path, source, size, shift_s, found)
-                told = 0
-                for row in reading:
-                    sorter.add(row if keep_logged or row[7] is None else (*row[:7], None))
-                    found.rows += 1
-                    if not found.rows % _TELL_EVERY:
-                        told = _tell(path, source, told, on_bytes)
-        except (OSError, EOFError) as error:
+            with path.open("rb") as raw:
+                source = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
+                limit = None if path.suffix == ".gz" else size
+                reading = (
+                    _csv_rows(path, source, form, shift_s, found)
+                    if is_csv(path)
+                    else _lines(path, source, limit, shift_s, keep_logged, found)
+                )
+                for rows in reading:
+                    sorter.extend(rows)
+                    found.rows += len(rows)
+                    at = raw.tell()
+                    on_bytes(at - told)
+                    told = at
+        except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
         on_bytes(max(0, size - told))
     found.chains = sorter.finish()
@@ -197,58 +204,75 @@ def gather(
     return found
 
 
-def _tell(path: Path, source: IO[bytes], told: int, on_bytes: Callable[[int], None]) -> int:
-    raw = source.fileobj if isinstance(source, gzip.GzipFile) else source
-    at = raw.tell() if raw is not None else told
-    on_bytes(max(0, at - told))
-    return at
-
-
-def _opened(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
-
-
-def _is_csv(path: Path) -> bool:
+def is_csv(path: Path) -> bool:
+    """Whether a file is read as CSV: by its name."""
     return path.name.removesuffix(".gz").endswith((".csv", ".tsv", ".txt"))
 
 
-def _lines(path: Path, source: IO[bytes], size: int, shift_s: float, found: Gathered) -> Iterator[Row]:
-    left = None if path.suffix == ".gz" else size
+def _lines(
+    path: Path, source: IO[bytes], limit: int | None, shift_s: float, keep_logged: bool, found: Gathered
+) -> Iterator[list[Row]]:
+    """Calls of our own records, block by block.
+
+    Args:
+        limit: read so many bytes and what follows not: it was written after we began.
+    """
     number = 0
-    while line := source.readline(MAX_LINE_BYTES):
-        number += 1
-        if left is not None:
-            left -= len(line)
-            if left < 0:
-                return  # written after we began
-        try:
-            row = read_line(line, shift_s)
-        except BadRecordError as bad:
-            found.tell(f"{path}:{number}", bad)
-            continue
-        if row is not None:
-            yield row
+    for lines in _blocks(source, limit):
+        rows: list[Row] = []
+        for line in lines:
+            number += 1
+            try:
+                row = read_line(line, shift_s, keep_logged)
+            except BadRecordError as bad:
+                found.tell(f"{path}:{number}", bad)
+                continue
+            if row is not None:
+                rows.append(row)
+        yield rows
 
 
-def _csv_rows(path: Path, source: IO[bytes], form: CsvForm, shift_s: float, found: Gathered) -> Iterator[Row]:
+def _blocks(source: IO[bytes], limit: int | None) -> Iterator[list[bytes]]:
+    """Whole lines of a file, some thousand at a time; a line beyond MAX_LINE_BYTES is cut into pieces that do not read."""
+    rest = b""
+    while block := source.read(BLOCK_BYTES if limit is None else min(BLOCK_BYTES, limit)):
+        if limit is not None:
+            limit -= len(block)
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()
+        if len(rest) > MAX_LINE_BYTES:
+            lines.append(rest)
+            rest = b""
+        yield lines
+    if rest:
+        yield [rest]
+
+
+def _csv_rows(path: Path, source: IO[bytes], form: CsvForm, shift_s: float, found: Gathered) -> Iterator[list[Row]]:
+    """Calls of a CSV file, FRAME_ROWS at a time."""
     text = TextIOWrapper(cast(BinaryIO, source), encoding="utf-8-sig", errors="replace", newline="")
     first = text.readline(MAX_LINE_BYTES)
     delimiter = max(_DELIMITERS, key=first.count)
     header = next(csv.reader([first], delimiter=delimiter), [])
     try:
-        rows = CsvRows(header, form.columns, form.trunk, form.zone, shift_s)
+        reads = CsvRows(header, form.columns, form.trunk, form.zone, shift_s)
     except InputError as error:
         raise InputError(f"{path}:1: {error.detail}", hint=error.hint) from error
     reader = csv.reader(text, delimiter=delimiter)
+    rows: list[Row] = []
     while True:
         try:
             cells = next(reader, None)
             if cells is None:
-                text.detach()
-                return
-            row = rows.read(cells)
+                break
+            row = reads.read(cells)
         except (BadRecordError, csv.Error) as bad:
             found.tell(f"{path}:{reader.line_num + 1}", bad)
             continue
         if row is not None:
-            yield row
+            rows.append(row)
+        if len(rows) >= FRAME_ROWS:
+            yield rows
+            rows = []
+    text.detach()
+    yield rows

@@ -33,6 +33,7 @@ DEAD: Final = "dead"  # routed, but every SBC it may try is out of service
 STRANGER: Final = "stranger"  # the plan has no such trunk: its calls are dropped unanswered
 
 _SIDES: Final = ("primary", "bcp")
+_OUT: Final = int(Operating.OUT_OF_SERVICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,9 @@ class Outcome:
         return (self.kind, self.entry_point, self.tenant, self.pair, self.sbc, status)
 
 
+_STRANGER: Final = Outcome(STRANGER)
+
+
 class Meter:
     """Calls of one SBC, tenant, trunk or entry point: at once, and new ones within a calendar second."""
 
@@ -75,29 +79,14 @@ class Meter:
         self.cps = 0
         self.cps_at_s = 0
 
-    def enter(self, at_s: float) -> None:
-        self.calls += 1
-        self.at_once += 1
-        if self.at_once > self.peak:
-            self.peak = self.at_once
-            self.peak_at_s = at_s
-        second = int(at_s)
-        if second == self.second:
-            self.in_second += 1
-        else:
-            self.second = second
-            self.in_second = 1
-        if self.in_second > self.cps:
-            self.cps = self.in_second
-            self.cps_at_s = second
-
 
 class _Way:
     """One outcome of routed calls and the places a call of it takes."""
 
-    __slots__ = ("code", "entry", "meters", "sbc", "tenant", "trunk")
+    __slots__ = ("code", "entry", "meters", "number", "sbc", "tenant", "trunk")
 
-    def __init__(self, code: int, trunk: int, entry: int, target: Target, meters: tuple[Meter, ...]) -> None:
+    def __init__(self, number: int, code: int, trunk: int, entry: int, target: Target, meters: tuple[Meter, ...]) -> None:
+        self.number = number  # among the ways of its replayer
         self.code = code
         self.trunk = trunk
         self.entry = entry
@@ -137,7 +126,7 @@ class Replayer:
         self._clock_s = -FOR_EVER
         self._codes: dict[Outcome, int] = {}
         self._ends: list[tuple[float, int]] = []  # heap of (end, index into _ways_in_order)
-        self._ways: dict[tuple[int, int, int, bytes], tuple[int, _Way]] = {}
+        self._ways: dict[tuple[int, int, bool, bytes], _Way] = {}
         self._ways_in_order: list[_Way] = []
         self._meters: dict[tuple[str, int], Meter] = {}
         self.outcomes: list[Outcome] = []  # by code; grows as new ones are met
@@ -153,31 +142,37 @@ class Replayer:
         Cost: 12 to 20 µs a row.
         """
         codes: array[int] = array("I")
-        ends, ways = self._ends, self._ways_in_order
+        ends, ways, trunks = self._ends, self._ways_in_order, self._trunks
+        snapshot, live = self._snapshot, self._live
+        clock_s = self._clock_s
         for start_s, trunk_name, dialled, calling, call_id, hold_s, called, _ in rows:
-            if start_s < self._clock_s:
+            if start_s > clock_s:
+                clock_s = start_s
+            elif start_s < clock_s:
                 self.out_of_order += 1
-                start_s = self._clock_s
-            self._clock_s = start_s
-            while ends and ends[0][0] <= start_s:
+            while ends and ends[0][0] <= clock_s:
                 self._leave(ways[heappop(ends)[1]])
-            if start_s >= self._until_s:
-                self._turn(start_s)
-            trunk = self._trunks.get(trunk_name)
+            if clock_s >= self._until_s:
+                self._turn(clock_s)
+                snapshot, live = self._snapshot, self._live
+            trunk = trunks.get(trunk_name)
             if trunk is None:
-                codes.append(self._code(Outcome(STRANGER)))
+                codes.append(self._code(_STRANGER))
                 continue
-            found = self._ask(trunk, dialled, calling, call_id, called, start_s)
+            found = resolve(snapshot, live, trunk, dialled, None, (calling or call_id).encode(), clock_s)
+            if isinstance(found, NoRoute) and found.cause == CAUSE_INVALID_FORMAT:
+                found = self._ask_again(found, trunk, dialled, calling or call_id, called, clock_s)
             if isinstance(found, NoRoute):
                 codes.append(self._refused(found))
                 continue
-            number, way = self._way(trunk, found, start_s)
+            way = self._way(trunk, found, arrange(found, live, clock_s).targets[0][0])
             codes.append(way.code)
-            self._enter(way, start_s)
-            heappush(ends, (start_s + hold_s, number))
+            self._enter(way, clock_s)
+            heappush(ends, (clock_s + hold_s, way.number))
             if len(ends) > MAX_CALLS_AT_ONCE:
                 self.early_ends += 1
                 self._leave(ways[heappop(ends)[1]])
+        self._clock_s = clock_s
         return codes
 
     @property
@@ -192,27 +187,22 @@ class Replayer:
 
     # -- one call --------------------------------------------------------------------------------------------------------------
 
-    def _ask(self, trunk: int, dialled: str, calling: str, call_id: str, called: str, at_s: float) -> Route | NoRoute:
-        share_key = (calling or call_id).encode()
-        found = resolve(self._snapshot, self._live, trunk, dialled, None, share_key, at_s)
-        if not isinstance(found, NoRoute) or found.cause != CAUSE_INVALID_FORMAT or not called:
-            return found
-        # A local number without +: what completed it was a phone-context, of which the record keeps only the result.
-        number = dialled.removeprefix("+")
-        if dialled[:1] == "+" or called[:1] != "+" or not called.endswith(number):
-            return found
-        context = called[: len(called) - len(number)]
-        return resolve(self._snapshot, self._live, trunk, dialled, context, share_key, at_s)
+    def _ask_again(self, refused: NoRoute, trunk: int, dialled: str, share_key: str, called: str, at_s: float) -> Route | NoRoute:
+        """A local number without +: what completed it was a phone-context, of which the record keeps only the result."""
+        if dialled[:1] == "+" or called[:1] != "+" or not called.endswith(dialled):
+            return refused
+        context = called[: len(called) - len(dialled)]
+        return resolve(self._snapshot, self._live, trunk, dialled, context, share_key.encode(), at_s)
 
-    def _way(self, trunk: int, route: Route, at_s: float) -> tuple[int, _Way]:
-        first = arrange(route, self._live, at_s).targets[0][0]
-        key = (trunk, route.entry_point, route.group, first.key)
+    def _way(self, trunk: int, route: Route, first: Target) -> _Way:
+        is_dead = self._live.operating[first.sbc] == _OUT
+        key = (trunk, route.entry_point, is_dead, first.key)
         known = self._ways.get(key)
-        if known is not None and self._is_dead(first) == (self.outcomes[known[1].code].kind == DEAD):
+        if known is not None:
             return known
         snapshot = self._snapshot
         outcome = Outcome(
-            DEAD if self._is_dead(first) else ROUTED,
+            DEAD if is_dead else ROUTED,
             snapshot.entry_points[route.entry_point].name,
             snapshot.groups[route.group].name,
             _SIDES[first.side],
@@ -220,13 +210,11 @@ class Replayer:
             snapshot.pairs[snapshot.sbcs[first.sbc].pair].name,
             snapshot.sbcs[first.sbc].name,
         )
-        made = _Way(self._code(outcome), trunk, route.entry_point, first, self._meters_of(trunk, route.entry_point, first))
+        meters = self._meters_of(trunk, route.entry_point, first)
+        made = _Way(len(self._ways_in_order), self._code(outcome), trunk, route.entry_point, first, meters)
         self._ways_in_order.append(made)
-        self._ways[key] = (len(self._ways_in_order) - 1, made)
-        return self._ways[key]
-
-    def _is_dead(self, target: Target) -> bool:
-        return self._live.operating[target.sbc] == Operating.OUT_OF_SERVICE
+        self._ways[key] = made
+        return made
 
     def _refused(self, found: NoRoute) -> int:
         if found.entry_point is None:
@@ -252,8 +240,21 @@ class Replayer:
         live.entry_calls[way.entry] += 1
         live.tenant_calls[way.tenant] += 1
         live.sbc_calls[way.sbc] += 1
+        second = int(at_s)
         for meter in way.meters:
-            meter.enter(at_s)
+            meter.calls += 1
+            at_once = meter.at_once = meter.at_once + 1
+            if at_once > meter.peak:
+                meter.peak = at_once
+                meter.peak_at_s = at_s
+            if second != meter.second:
+                meter.second = second
+                meter.in_second = 1
+            else:
+                meter.in_second += 1
+            if meter.in_second > meter.cps:
+                meter.cps = meter.in_second
+                meter.cps_at_s = second
 
     def _leave(self, way: _Way) -> None:
         live = self._live
