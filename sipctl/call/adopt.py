@@ -104,6 +104,8 @@ def _rebuild(core: Core, snapshot: RoutingSnapshot, setup: Setup, targets: dict[
     for attempt in relay.attempts:
         if attempt.state != t.IC_ENDED:
             core.branches[attempt.branch] = relay
+            if core.is_stream(attempt.socket):
+                core.enter_stream(relay, attempt)
     return relay
 
 

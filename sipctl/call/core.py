@@ -23,7 +23,7 @@ from sipctl.call.judging import Judge
 from sipctl.call.ledger import Ledger
 from sipctl.call.probes import Probes
 from sipctl.call.records import CELLS, Records
-from sipctl.call.relay import InDialog, Relay, SetUp
+from sipctl.call.relay import ABANDONED, Attempt, InDialog, Relay, SetUp
 from sipctl.call.setup import SetUps
 from sipctl.call.stateless import Stateless
 from sipctl.errors import SipSyntaxError
@@ -60,6 +60,7 @@ class Core:
         "_rr",
         "_strangers",
         "_stream",
+        "_stream_attempts",
         "_swept_s",
         "branches",
         "counters",
@@ -75,6 +76,7 @@ class Core:
         "next_cells_s",
         "notes",
         "now_s",
+        "on_flow",
         "others",
         "out",
         "probes",
@@ -125,6 +127,8 @@ class Core:
         self.others: dict[bytes, Relay] = {}
         self.branches: dict[bytes, Relay] = {}
         self.flows: dict[int, tuple[int, tuple[str, int]]] = {}
+        self.on_flow: dict[int, set[Relay]] = {}  # connection → relays whose sender is at its other end
+        self._stream_attempts: dict[tuple[str, int], dict[bytes, Relay]] = {}  # address → branches sent there over streams
         self.counters: dict[str, int] = {}
         self.strangers: dict[str, list[float]] = {}  # host → [packets, last seen unix]
         self.invite_times: dict[int, float] = {}  # trunk id → unix instant of its last INVITE
@@ -281,10 +285,9 @@ class Core:
         if gone is None:
             return
         self._parties.pop((flow, gone[1][0], gone[1][1]), None)
-        for relay in (*self.invites.values(), *self.others.values()):
-            if relay.socket == flow:
-                relay.socket = gone[0]
-        self._unreachable(gone[1])
+        for relay in self.on_flow.pop(flow, ()):
+            relay.socket = gone[0]
+        self._stream_gone(gone[1])
 
     def send_failed(
         self, socket: int, address: tuple[str, int], now_s: float, out: list[tuple[int, bytes, tuple[str, int]]],
@@ -293,7 +296,10 @@ class Core:
         """ICMP told that nobody is there, or a connection was refused or timed out (CALLS 1.7)."""
         self._enter(now_s, out, notes)
         self.count("send_failed")
-        self._unreachable(address)
+        if self.is_stream(socket):
+            self._stream_gone(address)
+        else:
+            self._unreachable(address)
         self.probes.on_unreachable(address)
         self._take_changes()
 
@@ -314,8 +320,10 @@ class Core:
             relay = table.pop(key, None)
             if relay is not None:
                 relay.dead = True
+                self.leave_flow(relay)
                 for attempt in relay.attempts:
                     self.branches.pop(attempt.branch, None)
+                    self.leave_stream(attempt)
                 if isinstance(relay, SetUp):
                     self.setups.on_ended(relay)
 
@@ -554,6 +562,32 @@ class Core:
         where = where[where.rfind(b"@") + 1 :].partition(b";")[0].lower()
         return where in self._own or where + b":5060" in self._own
 
+    # -- what hangs on connections ---------------------------------------------------------------------------------------------
+
+    def enter_flow(self, relay: Relay) -> None:
+        """A relay's sender is at the other end of a connection: should that close, responses need another way."""
+        self.on_flow.setdefault(relay.socket, set()).add(relay)
+
+    def leave_flow(self, relay: Relay) -> None:
+        """Nothing is to be answered any more."""
+        there = self.on_flow.get(relay.socket)
+        if there is not None:
+            there.discard(relay)
+            if not there:
+                del self.on_flow[relay.socket]
+
+    def enter_stream(self, relay: Relay, attempt: Attempt) -> None:
+        """An attempt leaves by a connection: should that close or be refused, its target is unreachable."""
+        self._stream_attempts.setdefault(attempt.address, {})[attempt.branch] = relay
+
+    def leave_stream(self, attempt: Attempt) -> None:
+        """Nothing more can come of an attempt."""
+        there = self._stream_attempts.get(attempt.address)
+        if there is not None:
+            there.pop(attempt.branch, None)
+            if not there:
+                del self._stream_attempts[attempt.address]
+
     # -- tools of the parts ----------------------------------------------------------------------------------------------------
 
     def send(self, socket: int, data: bytes, address: tuple[str, int]) -> None:
@@ -661,7 +695,7 @@ class Core:
         return {
             "invites": len(self.invites), "others": len(self.others), "branches": len(self.branches), "timers": len(self.wheel),
             "setups": self.records.setups_in_use, "answered": self.records.answered_in_use, "calls": len(self.ledger.calls),
-            "counts": counts, "waiting": self.dialogs.waiting,
+            "counts": counts, "waiting": self.dialogs.waiting, "streams": len(self.on_flow) + len(self._stream_attempts),
         }  # fmt: skip
 
     # -- health ----------------------------------------------------------------------------------------------------------------
@@ -736,6 +770,17 @@ class Core:
             if attempt.state == t.IC_CALLING and not attempt.status and attempt.address == address:
                 waiting.append((relay, attempt))
         for relay, attempt in reversed(waiting):
+            self.policy_of(relay).on_unreachable(relay, attempt)
+
+    def _stream_gone(self, address: tuple[str, int]) -> None:
+        """A connection to that address closed, was refused or timed out: tell every attempt that waits for a reply over it."""
+        waiting = [
+            (relay, attempt)
+            for branch, relay in self._stream_attempts.get(address, {}).items()
+            for attempt in relay.attempts
+            if attempt.branch == branch and attempt.state == t.IC_CALLING and not attempt.status and not attempt.flags & ABANDONED
+        ]
+        for relay, attempt in waiting:
             self.policy_of(relay).on_unreachable(relay, attempt)
 
     def _failpoint(self, message: Message) -> None:

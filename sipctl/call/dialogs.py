@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sipctl.call import wire
 from sipctl.call.admit import max_forwards
-from sipctl.call.forward import GONE_S
+from sipctl.call.forward import FLOW_BASE, GONE_S
 from sipctl.call.hops import Hop, Hops, Parties
 from sipctl.call.relay import Attempt, Errand, InDialog, Relay
 from sipctl.sip import transactions as t
@@ -136,6 +136,8 @@ class Dialogs:
             relay.to_tag = message.to_tag()
         else:
             core.others[key] = relay
+        if socket >= FLOW_BASE:
+            core.enter_flow(relay)
         self._launch(relay, hop, uri)
         if invite and relay.state == t.IS_PROCEEDING:
             core.forwarder.respond(relay, 100, wire.reply(message, relay.via, 100))

@@ -67,6 +67,8 @@ class Forwarder:
         if not core.is_stream(attempt.socket):
             attempt.interval_s = T1_S
             attempt.resend_s = now_s + T1_S
+        else:
+            core.enter_stream(relay, attempt)
         relay.attempts.append(attempt)
         core.branches[attempt.branch] = relay
         core.send(attempt.socket, data, attempt.address)
@@ -241,6 +243,8 @@ class Forwarder:
         table = core.invites if relay.invite else core.others
         if table.get(relay.key) is relay:
             del table[relay.key]
+        if relay.socket >= FLOW_BASE:
+            core.leave_flow(relay)
         core.policy_of(relay).on_ended(relay)
         relay.attempts = []
         return True
@@ -277,7 +281,10 @@ class Forwarder:
         attempt.state = t.IC_ENDED
         attempt.wire = attempt.cancel_wire = b""
         attempt.deadline_s = attempt.resend_s = attempt.cancel_resend_s = NEVER
-        self._core.branches.pop(attempt.branch, None)
+        core = self._core
+        core.branches.pop(attempt.branch, None)
+        if core.is_stream(attempt.socket):
+            core.leave_stream(attempt)
 
     def has_progressed(self, relay: Relay) -> bool:
         """Whether any attempt has brought more than 100: then the search is over (CALLS 1.7)."""

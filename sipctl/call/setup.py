@@ -27,6 +27,7 @@ from sipctl.call.admit import (
     request_uri,
     untrusted_codes,
 )  # fmt: skip
+from sipctl.call.forward import FLOW_BASE
 from sipctl.call.hops import route_lines
 from sipctl.call.records import SETUPS, Base
 from sipctl.call.relay import (
@@ -150,6 +151,8 @@ class SetUps:
         relay.start_s = core.now_s
         relay.start_unix_s = core.now_s + core.unix_minus_mono_s
         core.invites[up.key] = relay
+        if relay.socket >= FLOW_BASE:
+            core.enter_flow(relay)
 
     def _start(self, relay: SetUp, route: Route, message: Message, trunk: int) -> None:
         core = self._core
