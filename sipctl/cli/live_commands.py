@@ -1,8 +1,7 @@
-"""Commands on the live plan: apply a folder, compare it, list revisions; and the tokens."""
+"""Commands on the live plan: apply a folder, list revisions; and the tokens."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sipctl.cli.client import EXIT_REFUSED, EXIT_UNHEALTHY, EXIT_USAGE, ApiProblemError, Client, segment, stop
+from sipctl.cli.client import EXIT_REFUSED, ApiProblemError, Client, segment, stop
 from sipctl.cli.findings import print_findings
 from sipctl.cli.folder import known_base, read_plan, remember_base
 from sipctl.cli.operate import carry_out
@@ -42,7 +41,6 @@ class Role(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add them to the command line."""
     app.command("apply")(apply)
-    app.command("diff")(diff)
     app.command("revisions")(revisions)
     token = typer.Typer(no_args_is_help=True, help="Who may use the API.")
     token.command("create")(token_create)
@@ -99,36 +97,6 @@ def _first_base(client: Client, files: Mapping[str, str]) -> int | None:
 def _live(client: Client) -> Mapping[str, Any] | None:
     number = client.get("/v1/revisions", {"limit": 1}).get("live")
     return None if number is None else client.get(f"/v1/revisions/{number}")
-
-
-def diff(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Holds dialplans/ and sbc_configs/.")] = Path(),
-    revision: Annotated[int | None, typer.Option(help="Compare with this one instead of the live one.", metavar="REV")] = None,
-    state: StateOption = None,
-) -> None:
-    """What `apply` of the folder would change in the files of the live revision. Exit 1 if there is a difference."""
-    files = read_plan(folder)
-    client = Client.find(state_dir(state))
-    theirs = _live(client) if revision is None else client.get(f"/v1/revisions/{revision}")
-    if theirs is None:
-        stop(EXIT_USAGE, "no revision is live")
-    before: Mapping[str, str] = theirs["files"]
-    is_different = False
-    for path in sorted({*before, *files}):
-        old, new = before.get(path), files.get(path)
-        if old == new:
-            continue
-        is_different = True
-        at = f"revision {theirs['number']}"
-        lines = difflib.unified_diff(
-            (old or "").splitlines(), (new or "").splitlines(),
-            f"{path} ({at})" if old is not None else f"(not in {at})",
-            f"{path} (folder)" if new is not None else "(not in the folder)", lineterm="",
-        )  # fmt: skip
-        say("\n".join(lines))
-    if is_different:
-        raise typer.Exit(EXIT_UNHEALTHY)
-    say(f"the folder is revision {theirs['number']}")
 
 
 def revisions(

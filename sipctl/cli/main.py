@@ -17,6 +17,7 @@ import typer
 from sipctl.cli import (
     check_command,
     demo,
+    diff_command,
     doctor,
     entity_commands,
     group_commands,
@@ -33,7 +34,7 @@ from sipctl.errors import SipctlError
 
 PARTS: Final = (
     run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, entity_commands,
-    live_commands, doctor, not_built,
+    diff_command, live_commands, doctor, not_built,
 )  # fmt: skip
 
 

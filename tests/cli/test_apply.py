@@ -1,4 +1,4 @@
-"""`apply` and `diff`: two people who edit the same revision, a folder that remembers, a plan that changed meanwhile."""
+"""`apply`: two people who edit the same revision, a folder that remembers, a plan that changed meanwhile."""
 
 from pathlib import Path
 
@@ -73,19 +73,3 @@ def test_a_dry_run_and_a_refusal_are_not_remembered(desk: ThreadedDesk, shell: S
     desk.controller.script = lambda command: [Answer(command.id, "conflict", "revision 2 is live, not 1", "stale-base")]
     assert shell("apply", str(folder), "--reason", "x").code == 3
     assert not (folder / ".sipctl" / "applied.json").exists()
-
-
-def test_diff_shows_what_apply_would_change(desk: ThreadedDesk, shell: Shell, tmp_path: Path) -> None:
-    live(desk, 7, 6, "a: 1\nb: 2\n")
-    folder = a_folder(tmp_path / "mine", "a: 1\nb: 3\n")
-    (folder / "dialplans" / "new.csv").write_text("n\n", "utf-8")
-    ended = shell("diff", str(folder))
-    assert ended.code == 1
-    for line in ("--- dialplans/acme.yaml (revision 7)", "+++ dialplans/acme.yaml (folder)", "-b: 2", "+b: 3",
-                 "--- (not in revision 7)", "+++ dialplans/new.csv (folder)", "+n"):  # fmt: skip
-        assert line in ended.out.splitlines(), ended.out
-    (folder / "dialplans" / "new.csv").unlink()
-    (folder / "dialplans" / "acme.yaml").write_text("a: 1\nb: 2\n", "utf-8")
-    ended = shell("diff", str(folder))
-    assert (ended.code, ended.out) == (0, "the folder is revision 7\n")
-    assert shell("diff", str(folder), "--revision", "99").code == 2
