@@ -1,8 +1,9 @@
-"""`sipctl route`: where a call would go, live or by a folder, and why: what was asked, the reason, the targets in order."""
+"""`sipctl route`: where a call would go, live or by a folder, every step to it, and the whole of it saved as a test."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from sipctl.cli.findings import finding_lines
 from sipctl.cli.folder import plan_files
 from sipctl.cli.options import Output, OutputOption, StateOption, state_dir
 from sipctl.cli.output import print_json, say
+from sipctl.cli.save_test import save_test, the_test
 from sipctl.cli.tree import shown_glyphs, shown_width, tree_lines
 from sipctl.dialplan.check import GROUP_STATES, SBC_STATES, TENANT_STATES
 from sipctl.dialplan.compile import compile_plan
@@ -36,10 +38,15 @@ def route(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="DIR", help="Ask this folder instead of what is live.")
     ] = None,
+    save_as_test: Annotated[
+        Path | None,
+        typer.Option("--save-as-test", metavar="FILE", help="Put question and answer into this file of dialplans/ as a test."),
+    ] = None,
+    test_name: Annotated[str | None, typer.Option("--test-name", metavar="TEXT", help="What that test is called.")] = None,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Where a call would go, and why. Ends with 1 if it would be refused."""
+    """Where a call would go, and every step to it. Ends with 1 if it would be refused."""
     if at is not None:
         stop(EXIT_USAGE, "--at is not built yet")
     if config is not None:
@@ -52,6 +59,10 @@ def route(
         print_json(body)
     else:
         print_answer(body)
+    if save_as_test is not None:
+        done = save_test(save_as_test, config, the_test(body, body.get("given") or {}, at, test_name))
+        if output is not Output.json:
+            say(done)
     raise typer.Exit(EXIT_UNHEALTHY if body.get("refused") is not None else EXIT_OK)
 
 
@@ -66,7 +77,8 @@ def _ask_folder(config: Path, number: str, trunk: str | None, caller: str | None
     snapshot, live = settled(table, assumed)
     index = _trunk_index(snapshot.trunk_index, trunk)
     asked = f"folder {config}, every SBC assumed in service" + (f" but {', '.join(given)}" if given else "")
-    return route_answer(snapshot, live, asked, number, index, caller).body()
+    body = route_answer(snapshot, live, asked, number, index, caller).body()
+    return {**body, "given": {section: states for section, states in asdict(assumed).items() if states}}
 
 
 def _trunk_index(trunks: Mapping[str, int], name: str | None) -> int:

@@ -19,6 +19,7 @@ from sipctl.routing.select import Target, arrange
 from sipctl.routing.snapshot import Admin
 from sipctl.routing.steps import FACT, PASSED, REFUSED, TAKEN, Step, step
 
+ANONYMOUS: Final = b"anonymous"  # who calls without a number, here and in a plan's tests; a router takes the Call-ID
 _SHARE_PERCENT: Final = SHARE_STEPS // 100
 
 
@@ -83,7 +84,7 @@ def route_answer(
         number: as the trunk writes it; caller: its number, which a ramp's share is drawn from.
         book: the table's rules, for whoever asks often; made here otherwise.
     """
-    share_key = (caller or number).encode()
+    share_key = caller.encode() if caller else ANONYMOUS
     dialled = number if snapshot.trunks[trunk].called_format == "exact" else number.replace("\u00a0", " ")
     found = resolve(snapshot, live, trunk, dialled, None, share_key, now_s)
     steps = _until_entry_point(snapshot, book or RuleBook(snapshot.table.numbers), trunk, dialled)

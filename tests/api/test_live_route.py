@@ -99,3 +99,19 @@ async def test_a_table_that_cannot_be_read_is_a_problem_not_a_crash(
     desk.controller.say(live_view(tmp_path / "table"))
     await desk.settled()
     assert (await ask(session, "number=%2B4930901820&trunk=carrier-one"))["entry_point"] == "acme-sales"
+
+
+async def test_the_whole_decision_comes_as_a_tree_with_the_counts_of_the_moment(
+    desk: RunningDesk, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    view = live_view(tmp_path / "table", out=("fra-a",))
+    detail = {**view.detail, "entry_points": {"acme-sales": {"calls": 3}}}
+    trunks = {"carrier-one": {"calls": 12, "cps": 3, "admin": "enabled"}}
+    desk.controller.say(msgspec.structs.replace(view, detail=detail, status={**view.status, "trunks": trunks}))
+    await desk.settled()
+    body = await ask(session, "number=%2B4930901820&trunk=carrier-one")
+    steps = {step["step"]: step for step in body["tree"]["steps"]}
+    assert list(steps) == ["number", "rules", "group", "limits", "sbcs", "advance", "invite", "answer"]
+    assert steps["answer"]["text"] == body["reason"]
+    assert [step["facts"]["count"] for step in steps["limits"]["steps"]] == [12, 3, 3, 12]
+    assert body["given"] == {"sbcs": {"fra-a": "out-of-service"}, "groups": {"acme": "normal"}}

@@ -253,7 +253,7 @@ def calls(draw: st.DrawFn) -> tuple[RoutingSnapshot, Live, int, str, str | None]
 def test_every_step_agrees_with_what_resolve_answers(call: tuple[RoutingSnapshot, Live, int, str, str | None]) -> None:
     snapshot, live, trunk, number, caller = call
     answer = route_answer(snapshot, live, "asked", number, trunk, caller)
-    truth = resolve(snapshot, live, trunk, number, None, (caller or number).encode(), 0.0)
+    truth = resolve(snapshot, live, trunk, number, None, (caller or "anonymous").encode(), 0.0)
     tree = answer.tree
     judged = {step.kind: step for step in tree.steps}
     refusing = [step for step in tree.steps if step.verdict == REFUSED]
