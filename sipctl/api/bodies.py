@@ -72,6 +72,12 @@ class Allow(Write, kw_only=True):
     until: str  # RFC 3339
 
 
+class SwitchOn(Write, kw_only=True):
+    """An overlay or a kill switch, on."""
+
+    until: str | None = None  # RFC 3339; without it until it is switched off
+
+
 class Apply(Write, kw_only=True):
     files: dict[str, str]
     base: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from sipctl.api.context import LIVE_ROUTES, METRICS, STATE
 from sipctl.api.problems import Problem, json_answer
 from sipctl.control.ports import DecisionRecord, Revision
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_WAIT_S = 60
 MAX_ROWS = 1_000
 
@@ -66,6 +67,26 @@ async def route(request: web.Request) -> web.StreamResponse:
     return json_answer(body)
 
 
+def section(kind: str) -> Handler:
+    """What the status tells of all overlays, or of all kill switches: on or off, until when, by whom, what it touches."""
+
+    async def read(request: web.Request) -> web.StreamResponse:
+        return json_answer({section_of(kind): request.app[STATE].status().get(section_of(kind)) or {}})
+
+    return read
+
+
+def history(kind: str) -> Handler:
+    """When an overlay or a kill switch went on and off, newest first; also of one that is in no plan any more."""
+
+    async def read(request: web.Request) -> web.StreamResponse:
+        limit = query_int(request, "limit", 50, 1, MAX_ROWS)
+        found = await request.app[STATE].decisions(f"{kind} {request.match_info['name']}", limit)
+        return json_answer({"decisions": [decision_body(record) for record in found]})
+
+    return read
+
+
 async def decisions(request: web.Request) -> web.StreamResponse:
     """A group's decisions, newest first; of all groups without a name."""
     state = request.app[STATE]
@@ -108,12 +129,17 @@ async def operation(request: web.Request) -> web.StreamResponse:
     return json_answer(msgspec.to_builtins(found))
 
 
+def section_of(kind: str) -> str:
+    """Where things of a kind stand in the status."""
+    return f"{kind}es" if kind.endswith("ch") else f"{kind}s"
+
+
 def known(name: str, names: Iterable[str], what: str) -> str:
     """Raises: Problem 404 with the nearest names if the plan has no such one."""
     every = list(names)
     if name not in every:
         near = difflib.get_close_matches(name, every, 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"{what}s: {', '.join(sorted(every)[:20]) or 'none'}"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"{section_of(what)}: {', '.join(sorted(every)[:20]) or 'none'}"
         raise Problem(404, "unknown-name", f"there is no {what} {name}", hint=hint)
     return name
 

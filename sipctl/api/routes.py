@@ -49,6 +49,17 @@ def allows(role: str, needed: str) -> bool:
     return needed == PUBLIC or ROLES.index(role) >= ROLES.index(needed)
 
 
+def _switching(kind: str, section: str, title: str) -> tuple[Route, ...]:
+    """What overlays and kill switches have alike."""
+    one = f"/v1/{section}/{{name}}"
+    return (
+        Route("GET", f"/v1/{section}", "viewer", f"{title}: on or off, until when, by whom.", reads.section(kind)),
+        Route("GET", f"{one}/decisions", "viewer", "When it went on and off.", reads.history(kind), query=("limit",)),
+        Route("POST", f"{one}/on", "operator", "Switch it on.", writes.switch(kind, "on"), bodies.SwitchOn),
+        Route("POST", f"{one}/off", "operator", "Switch it off.", writes.switch(kind, "off"), bodies.Write),
+    )
+
+
 ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/healthz", PUBLIC, "The desk is alive.", reads.healthz),
     Route("GET", "/readyz", PUBLIC, "Every router holds a snapshot.", reads.readyz),
@@ -79,6 +90,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         "POST", "/v1/tenants/{name}/admin", "operator", "Enable, drain or disable a tenant.", writes.tenant_admin, bodies.Admin
     ),
     Route("POST", "/v1/node/admin", "operator", "Drain this node, or enable it.", writes.node_admin, bodies.Admin),
+    *_switching("overlay", "overlays", "Overlays"),
+    *_switching("switch", "switches", "Kill switches"),
     Route("GET", "/v1/revisions", "viewer", "Revisions, newest first.", reads.revisions, query=("limit",)),
     Route("GET", "/v1/revisions/{number}", "viewer", "One revision with its files.", reads.revision),
     Route("POST", "/v1/revisions", "editor", "Apply a plan.", writes.apply, bodies.Apply),
@@ -94,6 +107,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/numbers", "viewer", "Not built yet: the number inventory.", not_built),
     Route("GET", "/v1/audit", "admin", "Not built yet: the chained audit log.", not_built),
     Route("POST", "/v1/replay", "viewer", "Not built yet: call records against a plan.", not_built),
-    Route("POST", "/v1/overlays/{name}", "operator", "Not built yet: overlays.", not_built),
     Route("POST", "/v1/drills", "operator", "Not built yet: rehearsed failovers.", not_built),
 )

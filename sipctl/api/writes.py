@@ -15,7 +15,7 @@ from aiohttp import web
 from sipctl.api import bodies
 from sipctl.api.context import STATE, principal
 from sipctl.api.problems import Problem, json_answer
-from sipctl.api.reads import known
+from sipctl.api.reads import known, section_of
 from sipctl.store.operations import Operation
 
 MAX_FORCED_RULES: Final = 20
@@ -80,6 +80,17 @@ async def trunk_admin(request: web.Request) -> web.StreamResponse:
     return await send(request, "trunk-admin", {"trunk": _named(request, "trunk"), "state": body.state}, body)
 
 
+def switch(kind: str, to: str) -> Handler:
+    """An overlay or a kill switch, on or off."""
+
+    async def on(request: web.Request) -> web.StreamResponse:
+        body = await bodies.read_body(request, bodies.SwitchOn)
+        until_unix_s = None if body.until is None else _future(request, body.until)
+        return await send(request, f"{kind}-on", {kind: _named(request, kind), "until": until_unix_s}, body)
+
+    return on if to == "on" else _on(kind, f"{kind}-off", bodies.Write, lambda name, _: {kind: name})
+
+
 async def node_admin(request: web.Request) -> web.StreamResponse:
     body = await bodies.read_body(request, bodies.Admin)
     if body.move or body.state == "disabled":
@@ -127,7 +138,7 @@ def _named(request: web.Request, what: str) -> str:
     """The name in the path, known to the last view; without a view the controller will judge it."""
     name = request.match_info["name"]
     view = request.app[STATE].view
-    entities = view.status.get(f"{what}s") if view is not None else None
+    entities = view.status.get(section_of(what)) if view is not None else None
     return name if entities is None else known(name, entities, what)
 
 

@@ -72,6 +72,22 @@ def print_entities(kind: str, entities: Mapping[str, Mapping[str, Any]]) -> None
     print_table(section_of(kind), [kind.upper(), *(column.upper().replace("_", " ") for column in columns)], rows)
 
 
+def print_switched(kind: str, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """A table of overlays or switches; what is on stands first."""
+    rows = [
+        (name, one.get("state"), _until(one), one.get("by"), *(one.get(word) for word in ("numbers", "calls", "what", "reason")))
+        for name, one in sorted(found.items(), key=lambda item: (item[1].get("state") != "on", item[0]))
+    ]
+    print_table(section_of(kind), (kind.upper(), "STATE", "UNTIL", "BY", "NUMBERS", "CALLS", "WHAT", "REASON"), rows)
+
+
+def _until(one: Mapping[str, Any]) -> str | None:
+    """Until when it is on, for people; None while it is off."""
+    if one.get("state") != "on":
+        return None
+    return moment(one["until"]) if one.get("until") else "switched off"
+
+
 def _told(entity: Mapping[str, Any], column: str) -> Any:
     value = entity.get(column)
     if column == "last_invite":

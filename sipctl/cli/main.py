@@ -23,6 +23,7 @@ from sipctl.cli import (
     group_commands,
     live_commands,
     not_built,
+    overlay_commands,
     route_command,
     run_command,
     schema_command,
@@ -34,7 +35,7 @@ from sipctl.errors import SipctlError
 
 PARTS: Final = (
     run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, entity_commands,
-    diff_command, live_commands, doctor, not_built,
+    overlay_commands, diff_command, live_commands, doctor, not_built,
 )  # fmt: skip
 
 

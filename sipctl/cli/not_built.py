@@ -21,7 +21,6 @@ INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
         "replay": "tests: in the plan, run by sipctl check",
         "fmt": "",
         "import": "number_files: in the plan read CSV",
-        "overlay": "",
         "op": "GET /v1/operations/ID",
         "audit": "sipctl history",
         "drill": "sipctl failover --dry-run",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sipctl.cli.client import EXIT_UNHEALTHY, Client, segment
-from sipctl.cli.entity_commands import print_entities
+from sipctl.cli.entity_commands import print_entities, print_switched, section_of
 from sipctl.cli.options import Output, OutputOption, StateOption, state_dir
 from sipctl.cli.output import complain, moment, print_json, print_table, say, when
 from sipctl.cli.writes import Wish, as_write, wish
@@ -124,6 +124,10 @@ def _print_status(body: Mapping[str, Any]) -> None:
         for name, group in sorted((body.get("groups") or {}).items())
     ]  # fmt: skip
     print_table("groups", ("GROUP", "STATE", "ACTIVE", "BCP", "MARKS", "EPOCH", "REASON"), rows)
+    for kind in ("overlay", "switch"):
+        told = {name: one for name, one in (body.get(section_of(kind)) or {}).items() if one.get("state") == "on"}
+        if told:
+            print_switched(kind, told)
     for kind in ("sbc", "trunk", "tenant"):
         print_entities(kind, body.get(f"{kind}s") or {})
     fields = ("name", "revision", "term", "seq", "pid")
@@ -200,6 +204,8 @@ def _local_body(picture: LocalPicture, newest: RoutingState | None, live: int | 
             "sbc_admin": {name: _word(admin) for name, admin in sorted(newest.sbc_admin.items())},
             "tenant_admin": {name: _word(admin) for name, admin in sorted(newest.tenant_admin.items())},
             "trunk_admin": {name: _word(admin) for name, admin in sorted(newest.trunk_admin.items())},
+            "overlays": {name: {"until_unix_s": until or None} for name, until in newest.overlays},
+            "switches": {name: {"until_unix_s": until or None} for name, until in newest.switches},
         }  # fmt: skip
     return {
         "local": True, "processes": picture.processes, "api": picture.api, "live_revision": live, "store": store_text or "ok",
@@ -222,6 +228,13 @@ def _print_local(root: Path, picture: LocalPicture, newest: RoutingState | None,
         for name, decision in sorted(newest.decisions.items())
     ]
     print_table("groups", ("GROUP", "BCP", "MARKS", "EPOCH", "REASON"), rows)
+    on = [
+        (kind, name, when(until) if until else "switched off")
+        for kind, found in (("overlay", newest.overlays), ("switch", newest.switches))
+        for name, until in found
+    ]
+    if on:
+        print_table("on", ("KIND", "NAME", "UNTIL"), on)
     wished = [
         (kind, name, _word(admin))
         for kind, admins in (("sbc", newest.sbc_admin), ("tenant", newest.tenant_admin), ("trunk", newest.trunk_admin))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from ipaddress import ip_network
 from typing import Final
 
@@ -117,28 +116,13 @@ def trunk_allow(case: Case) -> Change:
         network = str(ip_network(case.text("cidr"), strict=False))
     except ValueError as error:
         raise Stopped(No("invalid", "bad-network", str(error))) from error
-    until_unix_s = _until(case)
+    until_unix_s = case.until()
+    if until_unix_s is None:
+        raise Stopped(No("invalid", "missing-argument", "trunk-allow needs until, a time"))
     kept = tuple(one for one in case.world.extra_sources if one[:2] != (name, network))
     if len(kept) >= MAX_EXTRA_SOURCES:
         raise Stopped(No("refused", "too-many-sources", f"{MAX_EXTRA_SOURCES} extra sources are allowed already"))
     return Change(f"{name} may also call from {network}", extra_sources=(*kept, (name, network, until_unix_s)))
-
-
-def _until(case: Case) -> float:
-    value = case.command.args.get("until")
-    if isinstance(value, str):
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError as error:
-            raise Stopped(No("invalid", "bad-time", f"until: {error}", "such as 2026-05-01T18:00:00+02:00")) from error
-        if at.tzinfo is None:
-            raise Stopped(No("invalid", "bad-time", "until needs a time zone", "such as 2026-05-01T18:00:00+02:00"))
-        value = at.timestamp()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Stopped(No("invalid", "missing-argument", "trunk-allow needs until, a time"))
-    if not value > case.unix_s:
-        raise Stopped(No("invalid", "bad-time", "until lies in the past"))
-    return float(value)
 
 
 def node_admin(case: Case) -> Change:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from sipctl.control.overlays import FIELDS, Switched, until_words
 from sipctl.control.world import Alarm, World
 from sipctl.failover.memory import Memory
 from sipctl.routing.snapshot import Admin, Operating
@@ -21,6 +22,7 @@ def due_alarms(world: World) -> dict[str, str]:
         for slug, text in router.observe.alarms if router.observe is not None else ():
             due[f"{slug}:{router.name}"] = f"router {router.name}: {text}"
     due |= _groups(world)
+    due |= _switched(world)
     due |= _sbcs(world)
     due |= _expected(world)
     if not world.automation:
@@ -69,6 +71,21 @@ def _groups(world: World) -> dict[str, str]:
             due[f"latched:{group.name}"] = f"{group.name}: too many automatic moves within an hour; no failback until unlatch"
         if memory.frozen is not None:
             due[f"frozen:{group.name}"] = f"{group.name}: a due move waits: {memory.frozen}"
+    return due
+
+
+def _switched(world: World) -> dict[str, str]:
+    """While one is on, calls don't go where the plan alone would send them; and one that the live plan lacks does nothing."""
+    due: dict[str, str] = {}
+    for kind, section in FIELDS.items():
+        active: Switched = getattr(world, section)
+        if not active or world.plan is None:
+            continue
+        known = {one.name for one in getattr(world.plan.topology, section)}
+        for name, on in active.items():
+            by = f"{on.actor}: {on.reason}" if on.reason else on.actor
+            missing = "" if name in known else f", but revision {world.plan.revision} has none of that name"
+            due[f"{kind}-on:{name}"] = f"{kind} {name} is on {until_words(on)}{missing} ({by})"
     return due
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from math import isfinite
 from typing import Any, Final
 
+from sipctl.control.overlays import On
 from sipctl.control.ports import Command
 from sipctl.control.world import World
 from sipctl.failover.memory import PRIMARY, Memory, Order
@@ -19,7 +22,13 @@ RULES: Final = {
     "last-usable-sbc": "a tenant that takes calls would be left without a usable SBC",
     "active-tenant": "the tenant takes new calls of a group",
     "last-trunk": "no trunk would be left that may send calls",
+    "group-not-normal": "a group that is held, pinned, latched or on its way would leave the plan",
+    "overlay-collides": "two overlays that are on would say different things of one entry point",
+    "switch-collides": "two kill switches that are on would say different things of one call",
+    "active-overlay": "the plan would lose an overlay that is on",
+    "active-switch": "the plan would lose a kill switch that is on",
 }
+TIME_HINT: Final = "such as 2026-05-01T18:00:00+02:00"
 MAX_TEXT: Final = 500  # characters of an argument or a reason
 ADMIN_WORDS: Final = {"enabled": Admin.ENABLED, "draining": Admin.DRAINING, "disabled": Admin.DISABLED}
 
@@ -46,6 +55,8 @@ class Change:
     node_admin: Admin | None = None
     automation: bool | None = None
     extra_sources: tuple[tuple[str, str, float], ...] | None = None
+    overlays: Mapping[str, On | None] = field(default_factory=dict)  # None: off
+    switches: Mapping[str, On | None] = field(default_factory=dict)
     probe: str | None = None
     acked: str | None = None
     body: Mapping[str, Any] = field(default_factory=dict)  # blast radius: groups, numbers, calls
@@ -84,12 +95,31 @@ class Case:
             raise Stopped(No("invalid", "bad-argument", f"{name} is one of {', '.join(allowed)}, not {value!r}"))
         return value
 
+    def until(self) -> float | None:
+        """The instant a change ends at, as unix seconds; None if none is given."""
+        value = self.command.args.get("until")
+        if value is None:
+            return None
+        if isinstance(value, str):
+            try:
+                at = datetime.fromisoformat(value)
+            except ValueError as error:
+                raise Stopped(No("invalid", "bad-time", f"until: {error}", TIME_HINT)) from error
+            if at.tzinfo is None:
+                raise Stopped(No("invalid", "bad-time", "until needs a time zone", TIME_HINT))
+            value = at.timestamp()
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise Stopped(No("invalid", "bad-time", "until is a time", TIME_HINT))
+        if not value > self.unix_s:
+            raise Stopped(No("invalid", "bad-time", "until lies in the past"))
+        return float(value)
+
     def known(self, kind: str, name: str, names: Iterable[str]) -> str:
         listed = list(names)
         if name in listed:
             return name
         close = difflib.get_close_matches(name, listed, 1)
-        where = f"sipctl {kind} ls" if kind in ("sbc", "trunk", "tenant") else "sipctl status"
+        where = f"sipctl {kind} ls" if kind in ("sbc", "trunk", "tenant", "overlay", "switch") else "sipctl status"
         hint = f"did you mean {close[0]}?" if close else where
         raise Stopped(No("invalid", f"unknown-{kind}", f"there is no {kind} {name!r}", hint))
 

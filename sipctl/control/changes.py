@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from sipctl.control import admin_changes
+from sipctl.control import admin_changes, overlay_changes
 from sipctl.control.case import MAX_TEXT, Case, Change, No, Stopped, names_of, not_pinned
+from sipctl.control.overlays import switched
 from sipctl.control.ports import Command
 from sipctl.control.world import World
 from sipctl.failover.memory import BCP, PRIMARY, other
@@ -20,7 +21,7 @@ from sipctl.routing.snapshot import Admin, Group
 
 OPS: Final = (
     "failover", "failback", "pin", "unpin", "unlatch", "automation", "sbc-admin", "sbc-probe", "trunk-allow", "trunk-admin",
-    "tenant-admin", "node-admin", "apply", "alarm-ack",
+    "tenant-admin", "node-admin", "overlay-on", "overlay-off", "switch-on", "switch-off", "apply", "rollback", "alarm-ack",
 )
 MAX_GROUPS: Final = 10_000  # of one command
 
@@ -51,6 +52,8 @@ def with_change(world: World, change: Change) -> World:
         trunk_admin=_merged(world.trunk_admin, change.trunk_admin),
         node_admin=world.node_admin if change.node_admin is None else change.node_admin,
         automation=world.automation if change.automation is None else change.automation,
+        overlays=switched(world.overlays, change.overlays),
+        switches=switched(world.switches, change.switches),
         extra_sources=world.extra_sources if change.extra_sources is None else change.extra_sources,
     )
 
@@ -137,5 +140,9 @@ _OPS: Final[Mapping[str, Callable[[Case], Change]]] = {
     "trunk-admin": admin_changes.trunk_admin,
     "tenant-admin": admin_changes.tenant_admin,
     "node-admin": admin_changes.node_admin,
+    "overlay-on": overlay_changes.overlay_on,
+    "overlay-off": overlay_changes.overlay_off,
+    "switch-on": overlay_changes.switch_on,
+    "switch-off": overlay_changes.switch_off,
     "alarm-ack": admin_changes.alarm_ack,
 }

@@ -154,7 +154,7 @@ class View(msgspec.Struct, tag="view", frozen=True):
 class Notice(msgspec.Struct, tag="notice", frozen=True):
     """One line of the running story (a decision, an alarm, a router come or gone): log, history and SSE show this sentence."""
 
-    kind: str  # "decision" | "alarm" | "alarm-cleared" | "router" | "plan" | "sbc" | "operator"
+    kind: str  # "decision" | "overlay" | "switch" | "alarm" | "alarm-cleared" | "router" | "plan" | "sbc" | "operator"
     text: str
     at_unix_s: float
     fields: Mapping[str, Any] = {}
@@ -191,9 +191,9 @@ class Revision(msgspec.Struct, frozen=True):
 
 
 class DecisionRecord(msgspec.Struct, frozen=True):
-    """One decision of one group, with all it was made from (CALLS 4.5)."""
+    """One decision of one group, with all it was made from (CALLS 4.5); or an overlay or kill switch that went on or off."""
 
-    group: str
+    group: str  # of an overlay or a switch: its kind and its name, "overlay emergency", which no group can be called
     epoch: int
     term: int
     at_unix_s: float
@@ -203,6 +203,7 @@ class DecisionRecord(msgspec.Struct, frozen=True):
     inputs: Mapping[str, Any]
     after: Mapping[str, Any]
     actor: str = "sipctl"
+    kind: str = "group"  # "overlay" | "switch"
 
 
 class Wishes(msgspec.Struct, frozen=True):
@@ -215,6 +216,8 @@ class Wishes(msgspec.Struct, frozen=True):
     node_admin: int = 0
     automation: bool = True
     extra_sources: tuple[tuple[str, str, float], ...] = ()
+    overlays: Mapping[str, Any] = {}  # those that are on: since, until, who, why
+    switches: Mapping[str, Any] = {}
     retired: tuple[Any, ...] = ()
     resolved: Mapping[str, Any] = {}  # last good DNS answers
     term: int = 0

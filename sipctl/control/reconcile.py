@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
+from sipctl.control import overlay_scope, overlays
 from sipctl.control.alarms import updated_alarms
 from sipctl.control.case import No
 from sipctl.control.changes import plan_change, with_change
@@ -53,6 +54,7 @@ from sipctl.routing.snapshot import Operating
 RESEND_S: Final = 3.0  # the whole state goes to every router so often, changed or not
 FRESH_S: Final = 3.0  # an observation older than this is not the vantage's any more
 MAX_PENDING: Final = 1000
+PARTIAL_S: Final = 1.0  # a router that has not taken an operation for so long is named in its answer
 
 
 def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -> tuple[World, tuple[Effect, ...]]:
@@ -70,7 +72,7 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
         case PlanLive(plan):
             turn.plan_live(plan, happening.actor)
             if happening.operation:
-                operation = (happening, f"revision {plan.revision} is live", happening.body)
+                operation = (happening, happening.text or f"revision {plan.revision} is live", happening.body)
         case Resolved(resolved, names):
             turn.resolved(resolved, names)
         case Faults(kind, texts):
@@ -82,12 +84,14 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
             turn.set(keys=keys, signing_key=signing_key)
         case Tick():
             turn.expire()
+    turn.tell_switched(before=world, command=happening.command if isinstance(happening, Ordered) else None)
     turn.measure(before=world)
     turn.decide(dict(orders))
     turn.publish(before=world)
     if operation is not None:
         turn.begin_operation(*operation)
     turn.finish_operations()
+    turn.tell_missing()
     turn.raise_alarms()
     return turn.world, turn.effects(before=world)
 
@@ -236,9 +240,12 @@ class _Turn:
                 ),
                 groups=placed(before, plan, self.world.groups),
             )
-        self.set(plan=plan, edge=edge(plan.topology, self.world.resolved))
+        self.set(
+            plan=plan, edge=edge(plan.topology, self.world.resolved), scopes=overlay_scope.scopes(plan.topology, plan.numbers)
+        )
         if before is None:
             self.set(groups=resumed_groups(self.world, plan, self._now_s, self._unix_s))
+            self.expire()
         self.say("plan", f"revision {plan.revision} is live", revision=plan.revision, actor=actor, reason=plan.reason)
 
     def resolved(self, resolved: Mapping[str, object], names: Mapping[str, tuple[str, ...]]) -> None:
@@ -261,9 +268,30 @@ class _Turn:
         if len(kept) != len(self.world.extra_sources):
             self._retire_extra({one[:2] for one in kept})
             self.set(extra_sources=kept)
-        retired = unexpired(self.world.retired, self._unix_s)
-        if retired is not self.world.retired:
-            self.set(retired=retired)
+        self.set(
+            retired=unexpired(self.world.retired, self._unix_s),
+            overlays=overlays.unexpired(self.world.overlays, self._unix_s),
+            switches=overlays.unexpired(self.world.switches, self._unix_s),
+        )
+
+    def tell_switched(self, before: World, command: Command | None) -> None:
+        """Each overlay and kill switch that went on or off, or got another end: a record and a line of the story."""
+        actor, why = ("sipctl", "its time is over") if command is None else (command.actor, f"{command.actor}: {command.reason}")
+        for kind, section in overlays.FIELDS.items():
+            old: overlays.Switched = getattr(before, section)
+            new: overlays.Switched = getattr(self.world, section)
+            for name in sorted({*old, *new}) if new is not old else ():
+                one, two = old.get(name), new.get(name)
+                if one == two:
+                    continue
+                rule, text = "until" if command is None else "operator", overlays.sentence(kind, name, one, two, why)
+                record = DecisionRecord(
+                    f"{kind} {name}", 0, self.world.term, self._unix_s, rule, text, overlays.written(one),
+                    {"reason": command.reason if command is not None else ""}, overlays.written(two), actor, kind,
+                )
+                self._writes.append(Record(record))
+                fields = {"state": "off" if two is None else "on", "until_unix_s": two.until_unix_s if two is not None else None}
+                self.say(kind, text, name=name, rule=rule, actor=actor, **fields)
 
     def _retire_extra(self, staying: AbstractSet[tuple[str, str]]) -> None:
         if self.world.plan is None:
@@ -316,13 +344,35 @@ class _Turn:
         operation = what.id if isinstance(what, Command) else what.operation
         state = self.world.published
         assert state is not None
-        pending = Pending(operation, state.term, state.seq, text, body)
+        pending = Pending(operation, state.term, state.seq, text, body, self._now_s)
         if len(self.world.pending) >= MAX_PENDING:
             self._says.append(Reply(Answer(operation, "done", f"{text}; too many operations wait to be followed", body=body)))
             return
         self.set(pending=(*self.world.pending, pending))
         if not self._everywhere(pending):
             self._says.append(Reply(Answer(operation, "accepted", text, body=body, final=False)))
+
+    def tell_missing(self) -> None:
+        """Who has not taken an operation for a while, whenever that changes: what is done in part is shown as done in part."""
+        told = []
+        for one in self.world.pending:
+            missing = self._missing(one)
+            if missing != one.missing and self._now_s - one.since_s >= PARTIAL_S:
+                text = f"{one.text}; not everywhere yet: " + (", ".join(missing) or "no router is connected")
+                body = {**one.body, "missing": list(missing)}
+                self._says.append(Reply(Answer(one.id, "accepted", text, body=body, final=False)))
+                told.append(replace(one, missing=missing))
+            else:
+                told.append(one)
+        if tuple(told) != self.world.pending:
+            self.set(pending=tuple(told))
+
+    def _missing(self, one: Pending) -> tuple[str, ...]:
+        """The routers that have not taken it, and why if they said so."""
+        return tuple(
+            f"{router.name} (refused: {router.refused})" if router.refused else router.name
+            for router in self.world.routers.values() if (router.term, router.seq) < (one.term, one.seq)
+        )
 
     def finish_operations(self) -> None:
         waiting = tuple(one for one in self.world.pending if not self._everywhere(one))

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sipctl.control.overlays import adopted_from, published, read, written
 from sipctl.control.ports import Wishes
 from sipctl.control.world import World
 from sipctl.failover.machine import State
@@ -17,12 +18,12 @@ from sipctl.routing.snapshot import Admin, Decision, ResolvedSbc, Retired, Routi
 
 # Fields of a World that the published state is made of, and those the wishes are made of: unchanged objects, unchanged result.
 PUBLISHED_FROM: Final = (
-    "term", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "extra_sources", "retired", "resolved",
-    "names", "keys", "signing_key",
+    "term", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "extra_sources", "overlays",
+    "switches", "retired", "resolved", "names", "keys", "signing_key",
 )
-WRITTEN_FROM: Final = (
-    "term", "seq", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "automation", "extra_sources", "retired",
-    "resolved",
+WRITTEN_FROM: Final = (  # the plan among them, since an apply writes the wishes of the moment it began
+    "term", "seq", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "automation", "extra_sources",
+    "overlays", "switches", "retired", "resolved",
 )
 MEASURED_FROM: Final = ("plan", "edge", "sbcs", "sbc_admin")  # what tenants' states are made of
 
@@ -40,7 +41,7 @@ def routing_state(world: World, seq: int) -> RoutingState:
         term=world.term, seq=seq, revision=plan.revision, table=plan.table, decisions=decisions, sbc_admin=world.sbc_admin,
         tenant_admin=world.tenant_admin, trunk_admin=world.trunk_admin, node_admin=world.node_admin, resolved=world.resolved,
         extra_sources=world.extra_sources, retired=world.retired, keys=world.keys, signing_key=world.signing_key,
-        names=world.names,
+        names=world.names, overlays=published(world.overlays), switches=published(world.switches),
     )
 
 
@@ -59,6 +60,8 @@ def wishes_of(world: World) -> Wishes:
         node_admin=int(world.node_admin),
         automation=world.automation,
         extra_sources=world.extra_sources,
+        overlays={name: written(on) for name, on in world.overlays.items()},
+        switches={name: written(on) for name, on in world.switches.items()},
         retired=tuple(msgspec.to_builtins(one) for one in world.retired),
         resolved={name: [msgspec.to_builtins(one) for one in answers] for name, answers in world.resolved.items()},
         term=world.term,
@@ -81,6 +84,8 @@ def world_of(wishes: Wishes) -> World:
         node_admin=Admin(wishes.node_admin),
         automation=wishes.automation,
         extra_sources=wishes.extra_sources,
+        overlays=read(wishes.overlays),
+        switches=read(wishes.switches),
         retired=tuple(msgspec.convert(plain, Retired) for plain in wishes.retired),
         resolved={name: _answers(plain) for name, plain in wishes.resolved.items()},
     )
@@ -98,7 +103,8 @@ def adopted(world: World, held: RoutingState) -> World:
     return replace(
         world, term=held.term, seq=held.seq, groups=groups, sbc_admin=dict(held.sbc_admin), tenant_admin=dict(held.tenant_admin),
         trunk_admin=dict(held.trunk_admin), node_admin=held.node_admin, extra_sources=held.extra_sources, retired=held.retired,
-        resolved=dict(held.resolved), names=dict(held.names),
+        resolved=dict(held.resolved), names=dict(held.names), overlays=adopted_from(held.overlays, world.overlays),
+        switches=adopted_from(held.switches, world.switches),
     )
 
 

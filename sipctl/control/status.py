@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sipctl.control.groups import OPERATING_WORDS
+from sipctl.control.overlay_scope import Scope, calls_of, find
+from sipctl.control.overlays import FIELDS
 from sipctl.control.ports import Observe, SbcObservation
 from sipctl.control.world import RouterSeen, World
 from sipctl.failover.memory import Memory
 from sipctl.failover.tenants import Edge
 from sipctl.routing.snapshot import Admin, Operating, Topology
 
+_NOTHING: Final = Scope((), 0, "nothing: the live plan has none of that name")
 ADMIN_WORDS = {Admin.ENABLED: "enabled", Admin.DRAINING: "draining", Admin.DISABLED: "disabled"}
 
 
@@ -33,6 +36,7 @@ def status(world: World, now_s: float) -> dict[str, Any]:
         "sbcs": _sbcs(world, world.edge) if world.edge is not None else {},
         "trunks": _trunks(world, topology, observed) if topology is not None else {},
         "tenants": _tenants(world, topology, observed) if topology is not None else {},
+        **{section: _switched(world, topology, kind) for kind, section in FIELDS.items() if topology is not None},
         "calls": {"active": sum(one.calls for one in observed)},
         "alarms": [
             {"id": alarm.id, "since": rfc3339(alarm.since_unix_s), "text": alarm.text, "acked_by": alarm.acked_by or None}
@@ -156,6 +160,29 @@ def _tenants(world: World, topology: Topology, observed: list[Observe]) -> dict[
         }
         for index, tenant in enumerate(topology.tenants)
     }
+
+
+def _switched(world: World, topology: Topology, kind: str) -> dict[str, Any]:
+    """Overlays or kill switches: those of the plan, and any that is on without being in it."""
+    ready, scopes, active = find(topology, kind), world.scopes.get(kind, {}), getattr(world, FIELDS[kind])
+    observed = [router.observe for router in world.routers.values() if router.observe is not None]
+    found: dict[str, Any] = {}
+    for name in sorted({*ready, *active}):
+        on = active.get(name)
+        scope = scopes.get(name, _NOTHING)
+        found[name] = {
+            "state": "off" if on is None else "on",
+            "until": rfc3339(on.until_unix_s) if on is not None and on.until_unix_s is not None else None,
+            "until_unix_s": on.until_unix_s if on is not None else None,
+            "since": rfc3339(on.since_unix_s) if on is not None and on.since_unix_s else None,
+            "by": on.actor if on is not None else None,
+            "reason": on.reason if on is not None else None,
+            "what": scope.told,
+            "entry_points": len(scope.entry_points),
+            "numbers": scope.numbers,
+            "calls": calls_of(topology, ready[name], scope.entry_points, observed) if on is not None and name in ready else 0,
+        }
+    return found
 
 
 def _entry_points(world: World, observed: list[Observe]) -> Mapping[str, Any]:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sipctl.control.overlay_scope import Scope
+from sipctl.control.overlays import Switched
 from sipctl.control.ports import (
     Answer,
     Command,
@@ -75,6 +77,8 @@ class Pending:
     seq: int
     text: str
     body: Mapping[str, Any] = field(default_factory=dict)
+    since_s: float = 0.0
+    missing: tuple[str, ...] | None = None  # routers that have not taken it, as was told last
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class World:
     seq: int = 0
     plan: Plan | None = None
     edge: Edge | None = None
+    scopes: Mapping[str, Mapping[str, Scope]] = field(default_factory=dict)  # of the plan's overlays and switches, by kind
     groups: Mapping[str, Memory] = field(default_factory=dict)
     sbc_admin: Mapping[str, Admin] = field(default_factory=dict)
     tenant_admin: Mapping[str, Admin] = field(default_factory=dict)
@@ -92,6 +97,8 @@ class World:
     node_admin: Admin = Admin.ENABLED
     automation: bool = True
     extra_sources: tuple[tuple[str, str, float], ...] = ()
+    overlays: Switched = field(default_factory=dict)  # those that are on
+    switches: Switched = field(default_factory=dict)
     retired: tuple[Retired, ...] = ()
     resolved: Mapping[str, tuple[ResolvedSbc, ...]] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -149,6 +156,7 @@ class PlanLive:
     operation: str = ""  # id to answer once every router has it
     body: Mapping[str, Any] = field(default_factory=dict)
     actor: str = "sipctl"
+    text: str = ""  # what the operation is told; "": that the revision is live
 
 
 @dataclass(frozen=True, slots=True)

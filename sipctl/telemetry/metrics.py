@@ -137,6 +137,7 @@ class _FromView(Collector):
         yield from _of_sbcs(view["status"])
         yield from _of_groups(view["status"])
         yield from _of_trunks(view["status"])
+        yield from _of_switched(view["status"])
         yield from _of_detail(view["detail"])
 
 
@@ -194,6 +195,15 @@ def _of_trunks(status: Mapping[str, Any]) -> Iterator[Metric]:
     tenants = sorted((status.get("tenants") or {}).items())
     yield _gauge("sipctl_tenant_calls_active", "Calls up at a tenant.",
                  [((name,), tenant.get("calls") or 0) for name, tenant in tenants], ("tenant",))  # fmt: skip
+
+
+def _of_switched(status: Mapping[str, Any]) -> Iterator[Metric]:
+    for kind, section in (("overlay", "overlays"), ("switch", "switches")):
+        found = sorted((status.get(section) or {}).items())
+        yield _gauge(f"sipctl_{kind}_on", f"1 while the {kind} is on.",
+                     [((name,), one.get("state") == "on") for name, one in found], (kind,))  # fmt: skip
+        ends = [((name,), one["until_unix_s"]) for name, one in found if one.get("until_unix_s") is not None]
+        yield _gauge(f"sipctl_{kind}_until_timestamp_seconds", f"When the {kind} goes off by itself.", ends, (kind,))
 
 
 def _of_detail(detail: Mapping[str, Any]) -> Iterator[Metric]:

@@ -53,7 +53,7 @@ OBSERVE_S: Final = 0.5
 HEAR_S: Final = 1.0  # a new controller waits so long for its router
 HEAR_AGAIN_S: Final = 0.1
 RESOLVE_S: Final = 0.3  # until a name has its addresses
-STORY: Final = ("decision", "operator", "alarm")
+STORY: Final = ("decision", "overlay", "switch", "operator", "alarm")
 
 
 class Control:
@@ -176,7 +176,7 @@ class Control:
                 world.at(LINK_S, lambda: self._probe(link, sbc))
             case Persist(wishes):
                 world.at(WRITE_S, lambda: self._write(life, wishes))
-            case Record(record):
+            case Record(record) if record.kind == "group":
                 again = replay(record.before, record.inputs)
                 assert (again.rule, again.sentence) == (record.rule, record.sentence), "a decision record does not replay"
                 self.decisions += 1
