@@ -9,10 +9,12 @@ Compared is what the plans say. What was decided and wished since (decisions, ad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
-from sipctl.dialplan.diff_facts import RESTART_KINDS, Described, Facts, may_call
+from sipctl.dialplan.diff_facts import HOURS, RESTART_KINDS, ROLES, Described, Facts, may_call, owner_of
+from sipctl.dialplan.diff_hours import hours_deltas
 from sipctl.dialplan.diff_model import (
     DIALLED,
     MOVED,
@@ -264,23 +266,36 @@ class _Comparison:
     def _deltas(self, sites: tuple[int, int], before: int, after: int) -> tuple[Delta, ...]:
         """The facts that differ for calls of trunks of these sites; what is told here is not told again."""
         old, new = self._old_facts.met(sites[0], before), self._new_facts.met(sites[1], after)
-        deltas = _facts_deltas(old, new)
-        roles_before, roles_after = self._old_facts.mentions(before), self._new_facts.mentions(after)
-        for delta in deltas:
-            kind, _, name = delta.about.partition(" ")
-            owner = roles_before.get(delta.about, (kind, name))
-            if delta.field == "tenant":
-                owner, field = roles_before["group"], delta.about
-                is_one = owner == roles_after["group"]
-            elif delta.about == "group" and delta.field == "name":
-                owner, field = roles_before["entry point"], "group"
-                is_one = owner == roles_after["entry point"]
+        deltas: list[Delta] = []
+        owners = self._old_facts.owners(before), self._new_facts.owners(after)
+        for delta in _facts_deltas(old, new):
+            self._mention(delta, *owners)
+            if delta.about == "entry point" and delta.field == HOURS:
+                deltas += hours_deltas(self._old_facts.hours(before), self._new_facts.hours(after))
+            elif delta.field == HOURS:
+                name = owner_of(delta.about)[1]
+                deltas.append(replace(delta, was=self._old_facts.hours_text(name), now=self._new_facts.hours_text(name)))
             else:
-                field = "reached_by" if delta.field == "ways" else delta.field
-                is_one = owner == roles_after.get(delta.about, (kind, name))
-            if is_one:
-                self._mentioned.add((*owner, field))
-        return deltas
+                deltas.append(delta)
+        return tuple(deltas)
+
+    def _mention(self, delta: Delta, before: Mapping[str, tuple[str, str]], after: Mapping[str, tuple[str, str]]) -> None:
+        """Note which facts of entities a delta tells, so that they are not told again."""
+        about = delta.about
+        told: tuple[str, ...] = (delta.field,)
+        if delta.field == "tenant":
+            about, told = "group", (delta.about,)
+        elif about == "group" and delta.field == "name":
+            about, told = "entry point", ("group",)
+        elif delta.field == "ways":
+            told = ("reached_by", "pair")
+        elif delta.field == HOURS:
+            told = ("schedule", "closed")
+        elif about.startswith("overlay "):
+            told = ("entry_points", "everywhere")
+        owner = before.get(about, owner_of(about))
+        if owner == after.get(about, owner_of(about)):
+            self._mentioned.update((*owner, field) for field in told)
 
     # -- what is dialled -------------------------------------------------------------------------------------------------------
 
@@ -341,17 +356,17 @@ class _Comparison:
         return tuple(found)
 
 
-def _facts_deltas(old: Facts, new: Facts) -> tuple[Delta, ...]:
-    """What differs between two calls' facts; pairs and SBCs only where both calls meet them: else the ways say it."""
-    return tuple(
-        Delta(about, field, old.get((about, field)), now)
-        for (about, field), now in new.items()
-        if old.get((about, field)) != now and ((about, field) in old or not about.startswith(("pair ", "SBC ")))
-    ) + tuple(
-        Delta(about, field, was, None)
-        for (about, field), was in old.items()
-        if (about, field) not in new and not about.startswith(("pair ", "SBC "))
-    )
+def _facts_deltas(old: Facts, new: Facts) -> list[Delta]:
+    """What differs between two calls' facts.
+
+    What is no role counts only where both calls meet it: else what leads to it differs, and says so.
+    """
+    abouts = ROLES | ({about for about, _ in old} & {about for about, _ in new})
+    return [
+        Delta(about, field, old.get((about, field)), new.get((about, field)))
+        for about, field in {**old, **new}
+        if about in abouts and old.get((about, field)) != new.get((about, field))
+    ]
 
 
 def _dial(numbers: Numbers, row: int, side: str) -> tuple[int, int]:
