@@ -41,28 +41,36 @@ class Hop(NamedTuple):
     code: bytes  # the hop's part of our branch
 
 
-class Parties(NamedTuple):
+class Parties:
     """The two ends of a dialog, by numeric id, and which of them sent this request."""
 
-    trunk_id: int
-    tenant_id: int
-    sbc_id: int
-    from_caller: bool
-    record: int  # index of the answered record, -1 without
+    __slots__ = ("from_caller", "key", "record", "sbc_id", "tenant_id", "trunk_id")
+
+    def __init__(self, trunk_id: int, tenant_id: int, sbc_id: int, from_caller: bool, key: bytes, record: int) -> None:
+        self.trunk_id = trunk_id
+        self.tenant_id = tenant_id
+        self.sbc_id = sbc_id
+        self.from_caller = from_caller
+        self.key = key  # of the dialog in the ledger
+        self.record = record  # index of the answered record, -1 without
 
 
-class Known(NamedTuple):
+class Known:
     """What an in-dialog request with just these lines was found to be."""
 
-    call_id: bytes  # whole lines, as received
-    from_: bytes
-    to: bytes
-    uri: bytes
-    host: str  # where it came from
-    socket: int
-    parties: Parties
-    key: bytes  # of the dialog in the ledger
-    hop: Hop
+    __slots__ = ("call_id", "from_", "hop", "host", "parties", "socket", "to", "uri")
+
+    def __init__(
+        self, call_id: bytes, from_: bytes, to: bytes, uri: bytes, host: str, socket: int, parties: Parties, hop: Hop
+    ) -> None:
+        self.call_id = call_id  # whole lines, as received
+        self.from_ = from_
+        self.to = to
+        self.uri = uri
+        self.host = host  # where it came from
+        self.socket = socket
+        self.parties = parties
+        self.hop = hop
 
 
 class Hops:
@@ -95,21 +103,20 @@ class Hops:
             or known.uri != message.uri or known.host != host or known.socket != socket
         ):  # fmt: skip
             return None
-        return known.parties._replace(record=self._core.ledger.calls.get(known.key, -1)), known.hop
+        parties = known.parties
+        parties.record = self._core.ledger.calls.get(parties.key, -1)
+        return parties, known.hop
 
     def remember(self, message: Message, host: str, socket: int, parties: Parties, hop: Hop) -> None:
         """Keep what was found of a request whose routes were all ours."""
         at, lines = message.at, message.lines
         if ROUTE not in at or message.repeated & 1 << ROUTE:
             return
-        from_tag, to_tag = message.from_tag(), message.to_tag()
-        caller, callee = (from_tag, to_tag) if parties.from_caller else (to_tag, from_tag)
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[lines[at[ROUTE]]] = Known(
-            lines[at[CALL_ID]], lines[at[FROM]], lines[at[TO]], message.uri, host, socket, parties,
-            call_key(message.value(CALL_ID), caller, callee), hop,
-        )  # fmt: skip
+            lines[at[CALL_ID]], lines[at[FROM]], lines[at[TO]], message.uri, host, socket, parties, hop
+        )
 
     # -- whose dialog is it? ---------------------------------------------------------------------------------------------------
 
@@ -156,17 +163,16 @@ class Hops:
             kept = None if found is None else core.records.answered(found[0])
             if kept is None or found is None:
                 return None, own
-            parties = Parties(kept.trunk_id, kept.tenant_id, kept.sbc_id, found[1], found[0])
+            parties = Parties(kept.trunk_id, kept.tenant_id, kept.sbc_id, found[1], kept.key, found[0])
         else:
             own = 1 if routes else 0
             while (
                 own and own < MAX_OWN_ROUTES and own < len(routes) and (token_in(routes[own]) == text or core.is_own(routes[own]))
             ):
                 own += 1
-            record = -1
-            if message.method != b"ACK":
-                record = core.ledger.number_of(call_id, *((from_tag, to_tag) if token.from_caller else (to_tag, from_tag)))
-            parties = Parties(token.trunk_id, token.tenant_id, token.sbc_id, token.from_caller, record)
+            key = call_key(call_id, from_tag, to_tag) if token.from_caller else call_key(call_id, to_tag, from_tag)
+            record = core.ledger.calls.get(key, -1)
+            parties = Parties(token.trunk_id, token.tenant_id, token.sbc_id, token.from_caller, key, record)
         if not self.allows(parties.from_caller, parties.trunk_id if parties.from_caller else parties.tenant_id, host):
             return None, own
         return parties, own
@@ -190,7 +196,7 @@ class Hops:
         if hop is not None:
             return hop
         found = self._find(parties, place_of(target), own_route, socket)
-        if isinstance(found, Hop) and (parties.from_caller or found[1:3] == (place_of(target) or ("", 0))[:2]):
+        if isinstance(found, Hop) and own_route and (parties.from_caller or found[1:3] == (place_of(target) or ("", 0))[:2]):
             if len(self._hops) >= MAX_CACHED:
                 self._hops.clear()
             self._hops[key] = found
@@ -212,7 +218,8 @@ class Hops:
                 return host.lower()
         for candidate in hosts:
             if self.allows(not parties.from_caller, side_id, candidate):
-                via = self._socket_towards(parties, candidate, transport, own_route, socket)
+                spoken = transport or self._spoken_by(parties, own_route, socket)
+                via = self._socket_towards(parties, candidate, spoken, own_route, socket)
                 if via is not None:
                     return a_hop(via, candidate, port)
         core.count("in_dialog_target_not_ours")
@@ -310,6 +317,19 @@ class Hops:
         preferred.append(core.listen_socket(socket))
         return core.socket_for(transport, host, preferred)
 
+    def _spoken_by(self, parties: Parties, own_route: bytes, socket: int) -> str:
+        """The transport of a target whose URI names none: what its side of the dialog speaks (docs/decisions/0015)."""
+        core = self._core
+        snapshot = core.snapshot
+        assert snapshot is not None
+        if own_route:
+            return "tcp" if b";transport=tcp" in own_route.lower() else "udp"
+        record = core.records.answered(parties.record) if parties.record >= 0 else None
+        if parties.from_caller:
+            at = snapshot.sbc_by_id.get(parties.sbc_id)
+            return "udp" if at is None else snapshot.sbcs[at].transport
+        return core.sockets[core.listen_socket(socket) if record is None else record.socket].transport
+
     # -- Route of an INVITE outside a dialog -----------------------------------------------------------------------------------
 
     def has_foreign_route(self, message: Message) -> bool:
@@ -342,7 +362,7 @@ def token_in(value: bytes) -> bytes:
 
 
 def place_of(target: bytes) -> tuple[str, int, str] | None:
-    """Host, port and transport of a sip: URI (bare or in angle brackets); None if it is none."""
+    """Host, port and transport ("" if it names none) of a sip: URI (bare or in angle brackets); None if it is none."""
     uri = target[target.find(b"<") + 1 : target.find(b">")] if b"<" in target else target
     if uri[:4].lower() != b"sip:":
         return None
@@ -354,7 +374,8 @@ def place_of(target: bytes) -> tuple[str, int, str] | None:
         host, port = where, b"5060"
     if not host or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536:
         return None
-    transport = "tcp" if b"transport=tcp" in params.lower() else "udp"
+    named = params.lower()
+    transport = "tcp" if b"transport=tcp" in named else "udp" if b"transport=" in named else ""
     return host.decode("latin-1").strip("[]"), int(port), transport
 
 

@@ -147,6 +147,7 @@ class Party:
         self._branch_of: OrderedDict[tuple[str, str, int, str], str] = OrderedDict()
         self._finished: OrderedDict[tuple[str, ...], None] = OrderedDict()
         self._timers: list[tuple[float, int, Callable[[float], None]]] = []
+        self.names_transport = True  # in Contact, where it is not UDP; many do not
         self._out: Output = []
 
     # -- the three verbs -------------------------------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ class Party:
     def contact(self) -> str:
         """Contact header of this party."""
         place = f"{self.fqdn}:{self.address[1]}" if self.fqdn else host_port(self.address)
-        return f"<sip:{self.name}@{place}{';transport=tcp' if self.reliable else ''}>"
+        return f"<sip:{self.name}@{place}{';transport=tcp' if self.reliable and self.names_transport else ''}>"
 
     @property
     def open_transactions(self) -> int:

@@ -61,6 +61,8 @@ class Fate:
         bcp_percent = self.dice.choice((0, 0, 100, 50))
         self.world = World(seed, self._a_plan(), self._a_weather(), bcp_percent, controlled=self.controlled)
         self.world.invariants.second_leg_s = self._second_leg_s()
+        for party in self.world.parties.values():
+            party.names_transport = seed % 3 != 0
         self.notes: list[CallNote] = []
         self.cut: set[tuple[str, str]] = set()  # (source host, destination host) pairs the network does not connect
         for name, sbc in self.world.sbcs.items():

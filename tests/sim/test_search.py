@@ -28,6 +28,21 @@ def test_a_call_goes_to_the_decided_tenant_and_every_request_in_it_arrives(plan:
     world.finish()
 
 
+@pytest.mark.parametrize("plan", [Plan(tcp_trunks=True), Plan(tcp_sbcs=True), Plan(tcp_trunks=True, tcp_sbcs=True)])
+def test_a_contact_that_names_no_transport_is_reached_by_the_one_its_side_speaks(plan: Plan) -> None:
+    world = a_world(plan)
+    world.decide(100)
+    for party in world.parties.values():
+        party.names_transport = False
+    behave(world, ams_a=Behaviour(then=((1.5, "INVITE"), (2.5, "INFO"), (7.0, "BYE"))))
+    note = world.call(script=Script(then=((1.0, "INFO"), (2.0, "INVITE"), (3.0, "UPDATE"))))
+    world.run(20.0)
+    assert note.ended_by == "peer"
+    assert note.in_dialog == [("INFO", 200), ("INVITE", 200), ("UPDATE", 200)]
+    assert world.sbcs["ams-a"].ledger.calls[note.call_id].in_dialog == [("INVITE", 200), ("INFO", 200), ("BYE", 200)]
+    world.finish()
+
+
 def test_the_sbc_may_refresh_and_end_a_call_too() -> None:
     world = a_world()
     behave(world, fra_a=Behaviour(then=((1.0, "INVITE"), (2.0, "INFO"), (3.0, "BYE"))))

@@ -358,7 +358,7 @@ class World:
             self._trace("in ", source, to, data)
             self.invariants.heard(data, source, self.now_s)
             self.router.receive(data, self.router_addresses.index(to), source, self.now_s)
-        elif to in self.closed:
+        elif to in self.closed or (to in self.parties and self.parties[to].reliable):  # who speaks TCP has no UDP port open
             if source in self.router_addresses:
                 socket = self.router_addresses.index(source)
                 self.at(CLOSED_DELAY_S, lambda: self.router.send_failed(socket, to, self.now_s))
