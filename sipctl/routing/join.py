@@ -14,6 +14,7 @@ from typing import Final
 from sipctl.errors import SnapshotError
 from sipctl.routing.addresses import Networks, address_of, plain_host
 from sipctl.routing.integrity import dangling, misfits
+from sipctl.routing.judged import Judged, judged_entries
 from sipctl.routing.select import Target, make_targets
 from sipctl.routing.snapshot import (
     Admin,
@@ -61,6 +62,7 @@ class RoutingSnapshot:
         "entry_points",
         "group_by_id",
         "groups",
+        "judged",
         "listens",
         "max_call_age_s",
         "node",
@@ -113,6 +115,7 @@ class RoutingSnapshot:
     retired_by: dict[tuple[str, int], Retired]  # ("trunk" | "sbc", id)
     tenants_of_sbc: tuple[tuple[int, ...], ...]  # tenant indexes, by SBC index
     decision: tuple[Decision, ...]  # by group index
+    judged: tuple[Judged | None, ...]  # by entry point index; None: its calls go to its group at once
     sbc_admin: tuple[int, ...]  # Admin, by index
     tenant_admin: tuple[int, ...]
     trunk_admin: tuple[int, ...]
@@ -142,6 +145,7 @@ class RoutingSnapshot:
         self.max_call_age_s = topology.max_call_age_s
         self._index()
         self._apply_state()
+        self.judged = judged_entries(topology, state)
         self.targets = make_targets(sbcs, pairs, topology.tenants, topology.listens)
         self._address_book()
         return self

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from sipctl.routing.snapshot import Admin, Group, Listen, Operating, Reach, Sbc, SbcPair, Side, Tenant
+from sipctl.routing.snapshot import Admin, Group, Listen, Operating, Reach, Sbc, SbcPair, SendRules, Side, Tenant
 
 if TYPE_CHECKING:
+    from sipctl.routing.answers import Route
     from sipctl.routing.join import RoutingSnapshot
     from sipctl.routing.live import Live
-    from sipctl.routing.resolve import Route
 
 MAX_ATTEMPTS: Final = 4
 MAX_BEFORE_CROSSING: Final = 2  # attempts on the chosen tenant while the other one may be tried too
@@ -51,6 +51,7 @@ class Target:
     symmetric: bool
     max_calls: int | None
     key: bytes  # 8 bytes: stable id of SBC and reach, for branches
+    send: SendRules | None = None  # how the INVITE leaves; None: as it came, but for the Request-URI
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ def _target(sbc: Sbc, at: int, pair: SbcPair, reach: Reach, tenant_at: int, tena
         symmetric=pair.symmetric,
         max_calls=sbc.max_calls,
         key=int(sbc.id).to_bytes(4, "big") + blake2b(repr(way).encode(), digest_size=4).digest(),
+        send=pair.send,
     )
 
 
@@ -144,7 +146,7 @@ def choose(snapshot: RoutingSnapshot, live: Live, group: Group, decision_at: int
     crossing = Candidates()
     if _may_cross(snapshot, group, decision_at, side):
         crossing = candidates(snapshot, live, tenants[1 - side], 1 - side, site, False)
-    arranged = tuple((target, False) for target in _in_order(chosen, chosen.targets, crossing, crossing.targets))
+    arranged = tuple((target, False) for target in in_order(chosen, chosen.targets, crossing, crossing.targets))
     return Choice(chosen, crossing, Arranged(arranged), bool(chosen.shared or crossing.shared))
 
 
@@ -237,14 +239,15 @@ def arrange(route: Route, live: Live, now_s: float) -> Arranged:
         if route.arranged is not None:
             return route.arranged
         return Arranged(
-            tuple((target, False) for target in _in_order(route.chosen, route.targets, route.crossing_candidates, route.crossing))
+            tuple((target, False) for target in in_order(route.chosen, route.targets, route.crossing_candidates, route.crossing))
         )
     return Arranged(_arrange_flagged(route, live, now_s))
 
 
-def _in_order(
+def in_order(
     chosen: Candidates, targets: tuple[Target, ...], crossing: Candidates, others: tuple[Target, ...]
 ) -> tuple[Target, ...]:
+    """At most 4 targets, at most 2 of the chosen tenant's while there are others; out-of-service ones only if nothing else is."""
     ours, theirs = targets[: chosen.usable], others[: crossing.usable]
     if not ours and not theirs:
         ours, theirs = targets, others
