@@ -389,7 +389,7 @@ class Core:
         if relay.address[0] != up.host:
             self.count("cancels_of_others")
             return
-        self.send(socket, wire.reply(message, up.line, 200, to_tag=relay.to_tag), (up.host, up.port))
+        self.send(socket, wire.reply(message, up.line, 200, to_tag=self.tag_for(relay)), (up.host, up.port))
         if isinstance(relay, SetUp):
             self.setups.on_cancel(relay)
         elif isinstance(relay, InDialog):
@@ -636,6 +636,12 @@ class Core:
     def own_tag(self, key: bytes) -> bytes:
         """The To tag of answers we make ourselves: the same for the same request, so that we know their ACK."""
         return b"sc" + self.ring.mac(b"tag|" + key)[:14]
+
+    def tag_for(self, relay: Relay) -> bytes:
+        """The To tag of our own answers to that request, one and the same for all of them."""
+        if not relay.to_tag:
+            relay.to_tag = self.own_tag(relay.key)
+        return relay.to_tag
 
     def record_route(self, token: bytes, inbound: int, outbound: int) -> bytes:
         """Our Record-Route: once, or twice when socket, family or transport changes (RFC 5658)."""

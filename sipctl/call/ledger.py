@@ -28,6 +28,7 @@ _MAY_EXPIRE: Final = re.compile(rb"\r\n(?:Session-Expires|x)[ \t]*:", re.IGNOREC
 SWEEP_EVERY_S: Final = 2.0
 SESSION_GRACE_S: Final = 64 * T1_S  # after Session-Expires has passed without a refresh
 INHERITED_S: Final = 64 * T1_S  # an SBC repeats a refusal so long
+MAX_NAMES_CACHED: Final = 16_384  # pairs of trunk and entry point
 BYE_GRACE_S: Final = 64 * T1_S  # after a BYE whose answer was not seen
 _CANCELLED: Final = 2  # status of an attempt's event that was cancelled before it had a final one (call/events.py)
 
@@ -35,7 +36,7 @@ _CANCELLED: Final = 2  # status of an attempt's event that was cancelled before 
 class Ledger:
     """Owns the answered records and the live counts."""
 
-    __slots__ = ("_core", "_due_s", "_inherited", "_inherited_until_s", "_next_sweep_s", "by_cdr", "calls")
+    __slots__ = ("_core", "_due_s", "_inherited", "_inherited_until_s", "_next_sweep_s", "_places", "_targets", "by_cdr", "calls")
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -45,6 +46,8 @@ class Ledger:
         self._inherited_until_s = 0.0
         self._due_s: dict[int, float] = {}  # index → instant at which it ends by itself
         self._next_sweep_s = 0.0
+        self._places: dict[tuple[int, int], tuple[str, str, str]] = {}  # names by ids, as the snapshot has them
+        self._targets: dict[tuple[int, int], tuple[str, str, str]] = {}
 
     # -- counts ----------------------------------------------------------------------------------------------------------------
 
@@ -74,6 +77,8 @@ class Ledger:
 
     def recount(self, setups: list[SetUp]) -> None:
         """Count everything again from the records: after adoption, and when a snapshot brings an entity back."""
+        self._places.clear()
+        self._targets.clear()
         live = self._core.live
         for counts in (live.sbc_calls, live.tenant_calls, live.trunk_calls, live.entry_calls):
             counts[:] = [0] * len(counts)
@@ -165,10 +170,6 @@ class Ledger:
             return index, True
         index = self.calls.get(call_key(call_id, to_tag, from_tag))
         return None if index is None else (index, False)
-
-    def number_of(self, call_id: bytes, caller_tag: bytes, callee_tag: bytes) -> int:
-        """Index of a dialog's record, -1 without."""
-        return self.calls.get(call_key(call_id, caller_tag, callee_tag), -1)
 
     def refresh(self, index: int, message: Message) -> None:
         """A 2xx to a re-INVITE or UPDATE: the session goes on (RFC 4028)."""
@@ -271,16 +272,35 @@ class Ledger:
         snapshot = core.snapshot
         asked, route = relay.asked, relay.route
         tenant, pair, sbc = ("", "", "") if attempt is None else self._names(attempt)
+        trunk, entry, group = self._where(relay)
         role = "" if attempt is None or attempt.target is None else "bcp" if attempt.target.side else "primary"
         return Facts(
             relay.call_id.decode("utf-8", "replace"), relay.start_unix_s,
-            _name(snapshot, "trunk", relay.trunk_id), asked.dialled, "" if route is None else route.called_number, asked.caller,
-            asked.pai, _name(snapshot, "entry", relay.entry_id), _group(snapshot, relay),
+            trunk, asked.dialled, "" if route is None else route.called_number, asked.caller,
+            asked.pai, entry, group,
             tenant, role, pair, sbc, len(relay.attempts), "" if route is None else route.rule, _decided(snapshot, relay),
             0 if snapshot is None else snapshot.revision, relay.ring_unix_s,
         )  # fmt: skip
 
+    def _where(self, relay: SetUp) -> tuple[str, str, str]:
+        """Names of a call's trunk, entry point and group, as the snapshot of now has them."""
+        found = self._places.get((relay.trunk_id, relay.entry_id))
+        if found is None:
+            snapshot = self._core.snapshot
+            found = _name(snapshot, "trunk", relay.trunk_id), _name(snapshot, "entry", relay.entry_id), _group(snapshot, relay)
+            if len(self._places) >= MAX_NAMES_CACHED:
+                self._places.clear()
+            self._places[relay.trunk_id, relay.entry_id] = found
+        return found
+
     def _names(self, attempt: ClientAttempt) -> tuple[str, str, str]:
+        """Names of an attempt's tenant, pair and SBC, as the snapshot of now has them."""
+        found = self._targets.get((attempt.tenant_id, attempt.sbc_id))
+        if found is None:
+            found = self._targets[attempt.tenant_id, attempt.sbc_id] = self._look_up(attempt)
+        return found
+
+    def _look_up(self, attempt: ClientAttempt) -> tuple[str, str, str]:
         snapshot = self._core.snapshot
         if snapshot is None:
             return "", "", ""

@@ -57,7 +57,7 @@ from sipctl.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from sipctl.call.core import Core
-    from sipctl.routing.join import Party
+    from sipctl.routing.join import Party, RoutingSnapshot
 
 NEXT_NO_REPLY_S: Final = 0.5  # every target after the first waits so long
 LAST_NO_REPLY_S: Final = 2.0  # the last one, after which there is nobody to turn to, waits for a third transmission
@@ -71,16 +71,18 @@ _TRANSPORT_ERROR: Final = 1  # Attempt.status where no SIP status was heard (cal
 class SetUps:
     """Policy of calls that begin."""
 
-    __slots__ = ("_core", "_loops", "_untrusted")
+    __slots__ = ("_core", "_loops", "_sole", "_untrusted")
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._loops = LoopGuard()
         self._untrusted: dict[int, tuple[int, ...]] = {}  # by trunk index of the snapshot
+        self._sole: dict[tuple[int, ...], int] = {}  # trunks of a source → the trunk, where nothing in a message decides it
 
     def on_swap(self) -> None:
         """Another snapshot: trunks may be trusted otherwise."""
         self._untrusted.clear()
+        self._sole.clear()
 
     # -- an INVITE outside a dialog --------------------------------------------------------------------------------------------
 
@@ -89,7 +91,8 @@ class SetUps:
         core = self._core
         snapshot = core.snapshot
         assert snapshot is not None
-        cdr_id = cdr_id_of(message, up.key)
+        call_id, from_tag = message.value(CALL_ID), message.from_tag()
+        cdr_id = cdr_id_of(call_id, from_tag, up.key)
         if cdr_id in core.ledger.by_cdr:
             core.count("invites_of_answered_calls")  # its 2xx is on its way again from the SBC; nothing to do for us
             return
@@ -97,8 +100,10 @@ class SetUps:
         if refusal is not None:
             self._refuse(message, up, socket, address, refusal)
             return
-        trunk = choose_trunk(party.trunks, snapshot.trunks, core.listen_of(socket), message)
-        if trunk is None:
+        trunk = self._sole.get(party.trunks, -1)
+        if trunk < 0:
+            trunk = self._choose_trunk(party, snapshot, socket, message)
+        if trunk < 0:
             self._refuse(message, up, socket, address, Refusal(403, 21, "no trunk of this source matches"))
             return
         sender = snapshot.trunks[trunk]
@@ -122,7 +127,7 @@ class SetUps:
             snapshot, core.live, trunk, asked.dialled, asked.phone_context, asked.share_key, core.now_s, asked.priority
         )
         relay = SetUp(up.key, socket, (up.host, up.port), asked)
-        self._prepare(relay, message, up, cdr_id)
+        self._prepare(relay, message, up, cdr_id, call_id, from_tag)
         relay.trunk_id = int(sender.id)
         if isinstance(route, NoRoute):
             if route.entry_point is not None:
@@ -141,12 +146,20 @@ class SetUps:
             refusal = Refusal(403, 21, "a Route that is not ours")
         return refusal
 
-    def _prepare(self, relay: SetUp, message: Message, up: wire.Upstream, cdr_id: bytes) -> None:
+    def _choose_trunk(self, party: Party, snapshot: RoutingSnapshot, socket: int, message: Message) -> int:
+        """Index of the trunk this INVITE came by, -1 if none matches; remembered where nothing in a message decides it."""
+        if len(party.trunks) == 1 and not snapshot.trunks[party.trunks[0]].match.conditions:
+            self._sole[party.trunks] = party.trunks[0]
+        trunk = choose_trunk(party.trunks, snapshot.trunks, self._core.listen_of(socket), message)
+        return -1 if trunk is None else trunk
+
+    def _prepare(
+        self, relay: SetUp, message: Message, up: wire.Upstream, cdr_id: bytes, call_id: bytes, from_tag: bytes
+    ) -> None:
         core = self._core
         relay.message = message
-        relay.call_id, relay.from_tag = message.value(CALL_ID), message.from_tag()
+        relay.call_id, relay.from_tag = call_id, from_tag
         relay.via = up.line
-        relay.to_tag = core.own_tag(up.key)
         relay.cdr_id = cdr_id
         relay.start_s = core.now_s
         relay.start_unix_s = core.now_s + core.unix_minus_mono_s
@@ -210,14 +223,14 @@ class SetUps:
         """Answer an INVITE that was not looked up: it leaves no call record."""
         core = self._core
         relay = SetUp(up.key, socket, (up.host, up.port), _NOBODY)
-        self._prepare(relay, message, up, b"")
+        self._prepare(relay, message, up, b"", message.value(CALL_ID), message.from_tag())
         relay.searching = False
         extra = [wire.reason_line(refusal.cause, text=refusal.text.encode())]
         if refusal.extra:
             extra.append(refusal.extra)
         core.count(f"refused_{refusal.status}")
         core.forwarder.respond(
-            relay, refusal.status, wire.reply(message, relay.via, refusal.status, to_tag=relay.to_tag, extra=extra)
+            relay, refusal.status, wire.reply(message, relay.via, refusal.status, to_tag=core.tag_for(relay), extra=extra)
         )
         relay.flags |= FINAL_SENT
         core.forwarder.rearm(relay)
@@ -237,7 +250,7 @@ class SetUps:
         self._final(
             relay,
             status,
-            wire.reply(relay.message, relay.via, status, to_tag=relay.to_tag, extra=extra),
+            wire.reply(relay.message, relay.via, status, to_tag=core.tag_for(relay), extra=extra),
             "refused",
             cause,
             reason,
@@ -357,9 +370,8 @@ class SetUps:
         status = 503 if trunk is None else snapshot.trunks[trunk].exhausted
         reason = "every target failed"
         extra = (wire.reason_line(wire.CAUSES.get(status, 41), text=reason.encode()),)
-        self._final(
-            relay, status, wire.reply(relay.message, relay.via, status, to_tag=relay.to_tag, extra=extra), "sipctl", 41, reason
-        )
+        data = wire.reply(relay.message, relay.via, status, to_tag=core.tag_for(relay), extra=extra)
+        self._final(relay, status, data, "sipctl", 41, reason)
 
     # -- what targets say ------------------------------------------------------------------------------------------------------
 
@@ -532,7 +544,7 @@ class SetUps:
         elif attempt.flags & PROGRESSED:  # timer C
             relay.searching = False
             assert relay.message is not None
-            data = wire.reply(relay.message, relay.via, 408, to_tag=relay.to_tag, extra=(wire.reason_line(102),))
+            data = wire.reply(relay.message, relay.via, 408, to_tag=core.tag_for(relay), extra=(wire.reason_line(102),))
             self._final(relay, 408, data, "sipctl", 102, "timer C")
         else:
             self._exhausted(relay)
@@ -569,7 +581,7 @@ class SetUps:
                 core.forwarder.abandon(relay, attempt)
                 self.note(relay, attempt)
         assert relay.message is not None
-        data = wire.reply(relay.message, relay.via, 487, to_tag=relay.to_tag, extra=(wire.reason_line(16),))
+        data = wire.reply(relay.message, relay.via, 487, to_tag=core.tag_for(relay), extra=(wire.reason_line(16),))
         self._final(relay, 487, data, "cancelled", 16, "the caller gave up")
 
     # -- the end of the search -------------------------------------------------------------------------------------------------
@@ -608,7 +620,7 @@ class SetUps:
                         relay.arranged = ((target, False), *relay.arranged)
                         self.search_on(relay)
                         return 0, b""
-        return 480, wire.reply(relay.message, relay.via, 480, to_tag=relay.to_tag, extra=(wire.reason_line(23),))
+        return 480, wire.reply(relay.message, relay.via, 480, to_tag=core.tag_for(relay), extra=(wire.reason_line(23),))
 
     def _end_late_leg(self, relay: SetUp, attempt: Attempt, message: Message) -> None:
         """ACK a leg that answered after the caller heard a refusal; BYE it once."""
@@ -685,9 +697,9 @@ class SetUps:
 _NOBODY: Final = Asked("", None, "", b"", "", b"", b"", False)
 
 
-def cdr_id_of(message: Message, key: bytes) -> bytes:
+def cdr_id_of(call_id: bytes, from_tag: bytes, key: bytes) -> bytes:
     """Eight octets for a call, from its INVITE or any response to it and the caller's transaction."""
-    return blake2b(message.value(CALL_ID) + b"\0" + key + message.from_tag(), digest_size=8).digest()
+    return blake2b(call_id + b"\0" + key + from_tag, digest_size=8).digest()
 
 
 def _spread(key: bytes) -> int:

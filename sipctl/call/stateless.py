@@ -60,7 +60,8 @@ class Stateless:
         if socket >= len(core.sockets) or not self._is_first_final(key, message):
             core.count("responses_unmatched")
             return
-        if method == b"INVITE" and message.status >= 300 and core.ledger.was_answered(cdr_id_of(message, key)):
+        cdr_id = cdr_id_of(message.value(CALL_ID), message.from_tag(), key)
+        if method == b"INVITE" and message.status >= 300 and core.ledger.was_answered(cdr_id):
             self._acknowledge(branch, message)
             return
         if method == b"BYE" and message.status >= 200:

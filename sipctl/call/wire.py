@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from sipctl.errors import SipSyntaxError
 from sipctl.routing.snapshot import Listen
@@ -41,13 +41,16 @@ CAUSES: Final = {
 }  # fmt: skip
 
 
-class Upstream(NamedTuple):
+class Upstream:
     """The hop a request came from, as its top Via and its source tell it."""
 
-    key: bytes  # branch and sent-by: with the method, the server transaction (RFC 3261 §17.2.3)
-    line: bytes  # the top Via line as it travels on: with received and rport (RFC 3261 §18.2.1, RFC 3581 §4)
-    host: str  # where responses go
-    port: int
+    __slots__ = ("host", "key", "line", "port")
+
+    def __init__(self, key: bytes, line: bytes, host: str, port: int) -> None:
+        self.key = key  # branch and sent-by: with the method, the server transaction (RFC 3261 §17.2.3)
+        self.line = line  # the top Via line as it travels on: with received and rport (RFC 3261 §18.2.1, RFC 3581 §4)
+        self.host = host  # where responses go
+        self.port = port
 
 
 def read_upstream(message: Message, source_host: str, source_port: int) -> Upstream:

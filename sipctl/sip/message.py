@@ -74,8 +74,6 @@ _TOKEN: Final = frozenset(_TOKEN_OCTETS)
 _USUAL_TOP: Final = re.compile(
     rb"SIP/2\.0 ([1-6][0-9][0-9]) [^\r\n]*\r\n(Via: )(SIP/2\.0/[A-Z]+ [^\r\n,;\" ]+;branch=([^;,\r\n\" ]+)[^,\r\n\"]*)(\r\n|, ?)"
 )
-_USUAL_CSEQ: Final = re.compile(rb"\r\nCSeq: [0-9]{1,9} ([A-Z]+)\r\n")
-_USUAL_LENGTH: Final = re.compile(rb"\r\nContent-Length: {1,5}([0-9]{1,5})\r\n")
 
 
 class Message:
@@ -183,10 +181,10 @@ def index(data: bytes) -> Message:
     message.lines = lines
     _read_start_line(message, start)
     message.at = at = {}
-    lookup = _EXACT.get
     repeated = 0
     for i, line in enumerate(lines):
-        code = lookup(line.partition(b":")[0])
+        colon = line.find(b":")
+        code = _EXACT.get(line[:colon]) if colon > 0 else None
         if code is None:
             if line[:1] in (b" ", b"\t"):  # folded: join and begin again
                 _join_folds(lines)
@@ -218,17 +216,28 @@ def light_response(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
     top = _USUAL_TOP.match(data)
     if top is None:
         return None
-    after = top.end(3)
-    end = data.find(b"\r\n\r\n", after) + 4
-    breaks = data.count(b"\r\n", 0, end)
-    if data.count(b"\n", 0, end) != breaks or data.count(b"\r", 0, end) != breaks or b"\0" in data[:end]:
+    stop = top.end()
+    end = data.find(b"\r\n\r\n", stop - 2)
+    if end < 0 or end > MAX_HEAD_BYTES:
         return None
-    cseq = _USUAL_CSEQ.search(data, after, end)
-    size = _USUAL_LENGTH.search(data, after, end)
-    if cseq is None or size is None or int(size.group(1)) != len(data) - end or end > MAX_HEAD_BYTES:
+    head = data[:end]
+    breaks = head.count(b"\n")
+    if head.count(b"\r") != breaks or head.count(b"\r\n") != breaks or b"\0" in head:
         return None
-    start = top.start(2) if top.group(5) == b"\r\n" else top.start(3)
-    return int(top.group(1)), top.group(4), cseq.group(1), start, top.end(5)
+    at = head.find(b"\r\nCSeq: ", stop - 2) + 8
+    number, space, method = data[at : data.find(b"\r\n", at)].partition(b" ") if at >= 8 else (b"", b"", b"")
+    if not space or not number.isdigit() or len(number) > 9 or not method.isalpha() or not method.isupper():
+        return None
+    at = data.find(b"\r\nContent-Length: ", stop - 2, end + 2) + 18
+    size = data[at : data.find(b"\r\n", at)] if at >= 18 else b""
+    if size != b"0":
+        size = size.lstrip(b" ")
+        if not size.isdigit() or len(size) > 5:
+            return None
+    if int(size) != len(data) - end - 4:
+        return None
+    start = top.start(2) if data[stop - 1] == 10 else top.start(3)
+    return int(top.group(1)), top.group(4), method, start, stop
 
 
 def usual_to_tag(data: bytes) -> bytes:

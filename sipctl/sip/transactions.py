@@ -11,7 +11,10 @@ and K.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
+
+# [state][input] → (state, action). Named: compiled, a tuple whose length is part of its type would be copied at every look.
+Table: TypeAlias = tuple[tuple[tuple[int, int], ...], ...]
 
 # Actions
 NOTHING: Final = 0
@@ -35,7 +38,7 @@ ON_SENT_FINAL: Final = 3
 ON_RESEND: Final = 4  # timer G
 ON_TIMER: Final = 5  # H, I, L
 
-INVITE_SERVER: Final = (
+INVITE_SERVER: Final[Table] = (
     # request | ack | sent 2xx | sent 3xx-6xx | timer G | H, I, L
     ((IS_PROCEEDING, RESEND), (IS_PROCEEDING, NOTHING), (IS_ACCEPTED, NOTHING),
      (IS_COMPLETED, NOTHING), (IS_PROCEEDING, NOTHING), (IS_PROCEEDING, NOTHING)),
@@ -61,7 +64,7 @@ ON_FINAL: Final = 2
 ON_CLIENT_RESEND: Final = 3  # timer A, E
 ON_CLIENT_TIMER: Final = 4  # B, D, M; F, K
 
-INVITE_CLIENT: Final = (
+INVITE_CLIENT: Final[Table] = (
     # 1xx                    2xx                  3xx-6xx                     timer A                 B, D, M
     ((IC_PROCEEDING, PASS), (IC_ACCEPTED, PASS), (IC_COMPLETED, ACK_AND_PASS), (IC_CALLING, RESEND), (IC_ENDED, TIMEOUT)),
     ((IC_PROCEEDING, PASS), (IC_ACCEPTED, PASS), (IC_COMPLETED, ACK_AND_PASS), (IC_PROCEEDING, NOTHING), (IC_ENDED, TIMEOUT)),
@@ -76,7 +79,7 @@ NS_PROCEEDING: Final = 1
 NS_COMPLETED: Final = 2
 NS_ENDED: Final = 3
 
-NON_INVITE_SERVER: Final = (
+NON_INVITE_SERVER: Final[Table] = (
     # request                 (ack)                 sent 2xx                 sent 3xx-6xx             (timer G)             J
     ((NS_TRYING, NOTHING), (NS_TRYING, NOTHING), (NS_COMPLETED, NOTHING),
      (NS_COMPLETED, NOTHING), (NS_TRYING, NOTHING), (NS_ENDED, END)),
@@ -94,7 +97,7 @@ NC_PROCEEDING: Final = 1
 NC_COMPLETED: Final = 2
 NC_ENDED: Final = 4
 
-NON_INVITE_CLIENT: Final = (
+NON_INVITE_CLIENT: Final[Table] = (
     # 1xx                    2xx                   3xx-6xx               timer E                 F, K
     ((NC_PROCEEDING, PASS), (NC_COMPLETED, PASS), (NC_COMPLETED, PASS), (NC_TRYING, RESEND), (NC_ENDED, TIMEOUT)),
     ((NC_PROCEEDING, PASS), (NC_COMPLETED, PASS), (NC_COMPLETED, PASS), (NC_PROCEEDING, RESEND), (NC_ENDED, TIMEOUT)),

@@ -193,7 +193,7 @@ class Driver:
             events = poll(wait_s, MAX_BATCH)
             now_s = self.now_s = monotonic_s()
             # One datagram after a rest: a second read that finds nothing costs as much as the next poll. More while they queue.
-            self._burst = 1 if now_s - asked_s > RESTED_S else min(8 * self._burst, MAX_BATCH)
+            self._burst = 1 if now_s - asked_s > RESTED_S else min(2 * self._burst, MAX_BATCH)
             if now_s - turned_s > GAP_S:
                 self._note_gap(now_s - turned_s, now_s)
             turned_s = now_s
