@@ -53,6 +53,7 @@ class NoRoute:
     entry_point: int | None = None  # index of the one that refused it
     step: str | None = None  # which judgement refused it: a reason of Retarget, or None: number, limit, group
     retargets: tuple[Retarget, ...] = ()  # by which ways it came to `entry_point`
+    by: str = ""  # of `step`: the switch's, overlay's or schedule's name; the limit reached
 
 
 class Route:

@@ -43,7 +43,7 @@ from sipctl.routing.groups import (
 from sipctl.routing.live import Live
 from sipctl.routing.numbers import PRIVATE_BIT, dialled_at
 from sipctl.routing.schedules import is_open
-from sipctl.routing.select import weigh
+from sipctl.routing.select import Choice, weigh
 from sipctl.routing.snapshot import Admin, Destination, Overlay, RoutingState, Schedule, Switch, Topology, Zone
 
 if TYPE_CHECKING:
@@ -202,17 +202,12 @@ def follow(
                 assert entry.closed is not None, "the compiler asks for it"
                 step = Retarget(entry_at, CLOSED, judged.schedule.name, call.called)
                 return _sent(snapshot, live, call, entry_at, entry.closed, step, retargets)
-    choice = choice_of(snapshot, live, group_at, side, snapshot.trunks[call.trunk].site, call.priority)
     refused = _limits(snapshot, live, call, entry_at, tenants[side])
     if refused is not None:
         if refused.limit in _OVERFLOWS_ON and entry.overflow:
             return _overflow(snapshot, live, call, entry_at, refused, retargets)
         return replace(refused, retargets=retargets)
-    if choice.crossing.targets and (
-        (not call.priority and is_full(snapshot, live, tenants[1 - side]))
-        or (judged is not None and _is_stopped(judged, call, group_at, tenants[1 - side]))
-    ):
-        choice = without_crossing(choice)
+    choice = choice_at(snapshot, live, call, entry_at, group_at, side)
     if entry.unusable is not None and not choice.chosen.usable and not choice.crossing.usable:
         return _sent(snapshot, live, call, entry_at, entry.unusable, Retarget(entry_at, UNUSABLE, "", call.called), retargets)
     if not choice.arranged.targets:
@@ -226,6 +221,20 @@ def follow(
     return Route(snapshot, call.trunk, entry_at, group_at, side, call.called, dialled, choice, targets, crossing, rule, retargets)
 
 
+def choice_at(snapshot: RoutingSnapshot, live: Live, call: Call, entry_at: int, group_at: int, side: int) -> Choice:
+    """The SBCs of a group's side for one call; without those of the other side if that is full, or stopped by a kill switch."""
+    choice = choice_of(snapshot, live, group_at, side, snapshot.trunks[call.trunk].site, call.priority)
+    if not choice.crossing.targets:
+        return choice
+    group, judged = snapshot.groups[group_at], snapshot.judged[entry_at]
+    other = group.primary if side else group.bcp
+    if (not call.priority and is_full(snapshot, live, other)) or (
+        judged is not None and is_stopped(judged, call, group_at, other)
+    ):
+        return without_crossing(choice)
+    return choice
+
+
 def _concerns(switch: Switch, call: Call, group: int, tenant: int) -> bool:
     """Whether a kill switch of this entry point fits this call."""
     return (
@@ -235,7 +244,7 @@ def _concerns(switch: Switch, call: Call, group: int, tenant: int) -> bool:
     )
 
 
-def _is_stopped(judged: Judged, call: Call, group: int, tenant: int) -> bool:
+def is_stopped(judged: Judged, call: Call, group: int, tenant: int) -> bool:
     """Whether a kill switch on tenants stands against crossing to one."""
     return any(
         switch.tenants is not None and _concerns(switch, call, group, tenant) and not call.is_past(until)
@@ -279,7 +288,7 @@ def _sent(
     """What becomes of a call that leaves an entry point for somewhere else."""
     if to.refuse is not None:
         status, cause = to.refuse
-        return NoRoute(status, cause, told(snapshot, step), None, entry_at, step.reason, before)
+        return NoRoute(status, cause, told(snapshot, step), None, entry_at, step.reason, before, step.by)
     if to.entry_point is not None:
         return follow(snapshot, live, call, to.entry_point, (*before, step), to.called)
     assert to.tenant is not None
@@ -294,11 +303,11 @@ def _sent(
     else:
         refused = _limits(snapshot, live, call, entry_at, tenant)
     if refused is not None:
-        return replace(refused, step=step.reason, retargets=before)
+        return replace(refused, step=step.reason, by=step.by, retargets=before)
     choice = place_choice(snapshot, live, tenant, snapshot.trunks[call.trunk].site, call.priority)
     if not choice.arranged.targets:
         reason = f"no SBC of {snapshot.tenants[tenant].name} may take this call: all are draining, disabled or unresolved"
-        return NoRoute(480, CAUSE_TEMPORARY_FAILURE, reason, None, entry_at, step.reason, before)
+        return NoRoute(480, CAUSE_TEMPORARY_FAILURE, reason, None, entry_at, step.reason, before, step.by)
     targets = weigh(snapshot, choice.chosen, call.share_key) if choice.weighted else choice.chosen.targets
     dial = call.called if to.called is None else to.called
     group = snapshot.entry_points[entry_at].group
