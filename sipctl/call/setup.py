@@ -123,8 +123,9 @@ class SetUps:
             retry = b"Retry-After: %d" % _spread(up.key)
             self._refuse(message, up, socket, address, Refusal(503, 42, "this node takes no new calls", retry))
             return
+        unix_s = core.now_s + core.unix_minus_mono_s
         route = resolve(
-            snapshot, core.live, trunk, asked.dialled, asked.phone_context, asked.share_key, core.now_s, asked.priority
+            snapshot, core.live, trunk, asked.dialled, asked.phone_context, asked.share_key, core.now_s, asked.priority, unix_s
         )
         relay = SetUp(up.key, socket, (up.host, up.port), asked)
         self._prepare(relay, message, up, cdr_id, call_id, from_tag)
@@ -301,8 +302,9 @@ class SetUps:
             return
         asked = relay.asked
         core.ledger.count_out(relay)  # it must not stand in its own way
+        began = relay.start_unix_s  # hours are judged once: by when it came
         route = resolve(
-            snapshot, core.live, trunk, asked.dialled, asked.phone_context, asked.share_key, core.now_s, asked.priority
+            snapshot, core.live, trunk, asked.dialled, asked.phone_context, asked.share_key, core.now_s, asked.priority, began
         )
         core.ledger.count_in(relay)
         if isinstance(route, NoRoute):

@@ -121,7 +121,10 @@ class Stateless:
         if trunk is None or asked is None or isinstance(asked, Refusal):
             core.count("cancels_unmatched")
             return
-        route = resolve(snapshot, core.live, trunk, asked.dialled, asked.phone_context, asked.share_key, core.now_s, True)
+        unix_s = core.now_s + core.unix_minus_mono_s
+        route = resolve(
+            snapshot, core.live, trunk, asked.dialled, asked.phone_context, asked.share_key, core.now_s, True, unix_s
+        )
         if isinstance(route, NoRoute):
             core.count("cancels_unmatched")
             return
