@@ -90,6 +90,12 @@ def compile_plan(
     return Compiled(image, topology, book.ids, report.findings(), len(numbers), expressions)
 
 
+def numbers_of(files: Mapping[str, bytes], report: Report) -> tuple[Draft, Inventory]:
+    """Every number of a plan with the place it stands in, whether the plan compiles or not; findings are for `compile_plan`."""
+    draft = load(files, report)
+    return draft, _gather(draft, report)[0]
+
+
 def _gather(draft: Draft, report: Report) -> tuple[Inventory, tuple[int, ...]]:
     """Every number of entry points and files, and the private scope of each trunk (-1: none)."""
     names = draft.names("entry_points")

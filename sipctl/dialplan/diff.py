@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from sipctl.dialplan.diff_facts import HOURS, RESTART_KINDS, ROLES, Described, Facts, may_call, owner_of
+from sipctl.dialplan.diff_facts import DERIVED_KINDS, HOURS, RESTART_KINDS, ROLES, Described, Facts, may_call, owner_of
 from sipctl.dialplan.diff_hours import hours_deltas
 from sipctl.dialplan.diff_model import (
     DIALLED,
@@ -344,6 +344,8 @@ class _Comparison:
             needs_restart = kind in RESTART_KINDS
             before, after = old.get((kind, name)), new.get((kind, name))
             if before is None or after is None:
+                if kind in DERIVED_KINDS:
+                    continue
                 found.append(EntityChange(kind, name, "added" if before is None else "removed", (), needs_restart))
                 continue
             deltas = tuple(
