@@ -28,10 +28,14 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def until_text(text: str) -> str:
     """An instant in RFC 3339, UTC; ends the command with 2 for what is no instant to come."""
     try:
-        at = instant(text, datetime.now(UTC), None)
+        at = instant(text, utc_now(), None)
     except ValueError as error:
         stop(EXIT_USAGE, f"--until {text}: {error}", FORMS)
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 def instant(text: str, now: datetime, zone: tzinfo | None) -> datetime:
