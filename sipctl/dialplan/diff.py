@@ -13,7 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from sipctl.dialplan.diff_facts import DERIVED_KINDS, HOURS, RESTART_KINDS, ROLES, Described, Facts, may_call, owner_of
+from sipctl.dialplan.diff_facts import (
+    DERIVED_KINDS,
+    HOURS,
+    RESTART_KINDS,
+    ROLES,
+    SCHEDULE_FIELDS,
+    Described,
+    Facts,
+    may_call,
+    owner_of,
+)
 from sipctl.dialplan.diff_hours import hours_deltas
 from sipctl.dialplan.diff_model import (
     DIALLED,
@@ -296,6 +306,10 @@ class _Comparison:
         owner = before.get(about, owner_of(about))
         if owner == after.get(about, owner_of(about)):
             self._mentioned.update((*owner, field) for field in told)
+            if delta.field == HOURS:
+                schedule = self._old_facts.entities[owner]["schedule"]
+                if schedule == self._new_facts.entities[owner]["schedule"]:
+                    self._mentioned.update(("schedule", schedule, field) for field in SCHEDULE_FIELDS)
 
     # -- what is dialled -------------------------------------------------------------------------------------------------------
 
@@ -339,23 +353,43 @@ class _Comparison:
     def _entities(self) -> tuple[EntityChange, ...]:
         """Everything else that differs: what no number's change has told already."""
         old, new = self._old_facts.entities, self._new_facts.entities
+        renamed = self._renamed_groups()
         found: list[EntityChange] = []
         for kind, name in {**old, **new}:
-            needs_restart = kind in RESTART_KINDS
+            restart = kind in RESTART_KINDS
             before, after = old.get((kind, name)), new.get((kind, name))
-            if before is None or after is None:
-                if kind in DERIVED_KINDS:
-                    continue
-                found.append(EntityChange(kind, name, "added" if before is None else "removed", (), needs_restart))
-                continue
-            deltas = tuple(
-                Delta(kind, field, before.get(field), after.get(field))
-                for field in {**before, **after}
-                if before.get(field) != after.get(field) and (kind, name, field) not in self._mentioned
-            )
-            if deltas:
-                found.append(EntityChange(kind, name, "changed", deltas, needs_restart))
+            if before is None and kind == "group" and name in renamed:
+                was = renamed[name]
+                deltas = (Delta(kind, "name", was, name), *self._told_nowhere(kind, name, old[kind, was], new[kind, name]))
+                found.append(EntityChange(kind, name, "renamed", deltas, restart))
+            elif before is None and after is not None and kind not in DERIVED_KINDS:
+                facts = tuple(Delta(kind, field, None, text) for field, text in after.items())
+                found.append(EntityChange(kind, name, "added", facts, restart))
+            elif after is None and before is not None and kind not in DERIVED_KINDS:
+                if kind != "group" or name not in renamed.values():
+                    found.append(EntityChange(kind, name, "removed", (), restart))
+            elif before is not None and after is not None:
+                deltas = self._told_nowhere(kind, name, before, after)
+                if deltas:
+                    found.append(EntityChange(kind, name, "changed", deltas, restart))
         return tuple(found)
+
+    def _told_nowhere(self, kind: str, name: str, before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Delta, ...]:
+        return tuple(
+            Delta(kind, field, before.get(field), after.get(field))
+            for field in {**before, **after}
+            if before.get(field) != after.get(field) and (kind, name, field) not in self._mentioned
+        )
+
+    def _renamed_groups(self) -> dict[str, str]:
+        """New name → old name of groups that go on under another name."""
+        before = {group.name for group in self._old.topology.groups}
+        after = {group.name for group in self._new.topology.groups}
+        return {
+            group.name: group.renamed_from
+            for group in self._new.topology.groups
+            if group.renamed_from in before - after and group.name not in before and group.renamed_from is not None
+        }
 
 
 def _facts_deltas(old: Facts, new: Facts) -> list[Delta]:

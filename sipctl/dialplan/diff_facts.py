@@ -24,6 +24,7 @@ Facts = Mapping[tuple[str, str], str]
 NONE: Final = "none"
 LIMITS: Final = ("limits", "")  # the entity that holds what the node as a whole is limited to
 HOURS: Final = "hours"  # the field that stands for an entry point's schedule, windows, days and `closed`
+SCHEDULE_FIELDS: Final = ("open", "closed", "zone", "holidays")  # of a schedule, told by HOURS
 DEFAULT_CLOSED: Final = "refused"
 
 # kinds of entities: (kind, field of Topology)
@@ -48,6 +49,8 @@ _NOT_FACTS: Final = frozenset({"id", "name"})
 _PAIR_ASIDE: Final = frozenset({"site", "sources", "probe", "redundancy", "expect", "listens", "srv"})
 _GROUP_MET: Final = ("advance_across", "mode")
 _ENTRY_ASIDE: Final = frozenset({"group", "trunks", "schedule", "closed", "called_at"})
+_NOTHING_DIALLED: Final = ((0, 0), (0, 0))
+_NOTHING: Final = frozenset({NONE, "''", "[]"})
 _RESERVED: Final = frozenset({"", NONE, "true", "false"})
 _PUNCTUATION: Final = frozenset(",[]{}'\"\\")
 _NAMES: Final[Mapping[str, str]] = {
@@ -235,11 +238,14 @@ class Described:
             if text is not None:
                 found[_label(field.name)] = text
             elif is_dataclass(value):
+                found[_label(field.name)] = "set"
                 for inner in fields(value):
-                    found[f"{_label(field.name)} {_label(inner.name)}"] = self._text(inner.name, getattr(value, inner.name))
+                    text = self._text(inner.name, getattr(value, inner.name))
+                    if text not in _NOTHING:
+                        found[f"{_label(field.name)} {_label(inner.name)}"] = text
             else:
                 found[_label(field.name)] = self._text(field.name, value)
-        if isinstance(thing, EntryPoint) and thing.name not in self._led_to:
+        if isinstance(thing, EntryPoint) and (thing.name not in self._led_to or thing.called_at == _NOTHING_DIALLED):
             del found["called_at"]  # of no use to anybody: its numbers have theirs
         if isinstance(thing, Exit):
             tenant = self.topology.tenants[thing.tenant]

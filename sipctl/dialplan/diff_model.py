@@ -48,10 +48,10 @@ class Change:
 class EntityChange:
     """Something outside the calls that differs: an entity that came or went, or facts no number's call meets at once."""
 
-    kind: str  # "listen", "site", "trunk", "pair", "SBC", "tenant", "group", "entry point", "limits"
+    kind: str  # "listen", "site", "trunk", "pair", "SBC", "tenant", "group", "entry point", "limits" …
     name: str
-    what: Literal["added", "removed", "changed"]
-    deltas: tuple[Delta, ...]
+    what: Literal["added", "removed", "renamed", "changed"]
+    deltas: tuple[Delta, ...]  # of `added`: all its facts
     needs_restart: bool
 
 

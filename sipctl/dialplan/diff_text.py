@@ -18,6 +18,10 @@ _HOW: Final[Mapping[str, str]] = {
     "lost": "lose their own number at the {side} tenant: the called number is dialled there",
     "changed": "are dialled otherwise at the {side} tenant",
 }
+_SAID_OF_NEW: Final[Mapping[str, tuple[str, ...]]] = {  # what is told of an entity that is new
+    "overlay": ("entry_points", "everywhere"), "switch": ("to", "entry_points", "groups", "trunks", "tenants"),
+    "exit": ("pair", "allow", "max_calls"), "trunk": ("sources",), "listen": ("host", "port"),
+}  # fmt: skip
 _ROLE_FIELDS: Final[Mapping[tuple[str, str], str]] = {
     ("group", "name"): "group", ("primary", "tenant"): "primary", ("bcp", "tenant"): "BCP",
     ("primary", "ways"): "ways to the primary", ("bcp", "ways"): "ways to BCP",
@@ -72,10 +76,21 @@ def entity_sentence(entity: EntityChange) -> str:
     """One change outside the calls."""
     name = f"{entity.kind} {entity.name}".strip()
     if entity.what == "changed":
-        text = f"{name}: " + "; ".join(f"{delta.field} {_value(delta.was)} → {_value(delta.now)}" for delta in entity.deltas)
+        text = f"{name}: {_told(entity.deltas)}"
+    elif entity.what == "renamed":
+        rest = _told(entity.deltas[1:])
+        text = f"{name} was {entity.deltas[0].was}" + (f": {rest}" if rest else "")
+    elif entity.what == "added":
+        said = [delta for delta in entity.deltas if delta.field in _SAID_OF_NEW.get(entity.kind, ()) and delta.now != NONE]
+        rest = "; ".join(f"{delta.field} {delta.now}" for delta in said)
+        text = f"{name} is new" + (f": {rest}" if rest else "")
     else:
-        text = f"{name} is {'new' if entity.what == 'added' else 'gone'}"
+        text = f"{name} is gone"
     return text + (" (needs a restart)" if entity.needs_restart else "")
+
+
+def _told(deltas: Iterable[Delta]) -> str:
+    return "; ".join(f"{delta.field} {_value(delta.was)} → {_value(delta.now)}" for delta in deltas)
 
 
 def body(diff: PlanDiff, most_intervals: int | None = None) -> dict[str, Any]:
@@ -140,9 +155,10 @@ def _deltas(deltas: Iterable[Delta], otherwise: str) -> str:
     """What else differs, without what follows from another tenant or group by itself."""
     known = list(deltas)
     tenants = {delta.about for delta in known if delta.field == "tenant"}
+    by_value = {(delta.about, delta.was, delta.now): delta for delta in reversed(known)}  # an address stands in several fields
     told = [
         f"{_field(delta)} {_value(delta.was)} → {_value(delta.now)}"
-        for delta in known
+        for delta in reversed(by_value.values())
         if not (delta.field == "ways" and delta.about in tenants)
     ]
     if not told:

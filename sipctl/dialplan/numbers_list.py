@@ -1,8 +1,8 @@
 """The numbers of a compiled plan, listed for people and exported as CSV that number files read again.
 
 A list has one row for each interval of the table: what is routed, after precedence and `except` have had their say. An export has
-one row for each expression as it was written, because an export is to be edited and read again: the same expressions, entry points
-and `called_at` give the same table. `flat` exports the intervals instead, for readers who know no patterns.
+one row for each expression as it was written, because an export is to be edited and read again: the same expressions, entry
+points and `called_at` give the same table. `flat` exports the intervals instead, for readers who know no patterns.
 
 A spreadsheet takes a cell that begins with = + - @ for a formula. The leading "+" of E.164 must stay, or the file would read as
 private numbers; so every cell is held to an alphabet in which no formula can do anything: no = @ ( ) | ! and no quotes.
