@@ -83,6 +83,13 @@ class Apply(Write, kw_only=True):
     base: int | None = None
     commit: str | None = None
     despite: list[str] = []
+    again: bool = False  # although this content was rolled back
+
+
+class Rollback(Write, kw_only=True):
+    base: int | None = None
+    commit: str | None = None
+    again: bool = False
 
 
 class NewToken(Write, kw_only=True):

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from sipctl.api import bodies, events, reads, tokens, writes
+from sipctl.api import bodies, events, reads, revision_writes, tokens, writes
 from sipctl.api.problems import Problem
 from sipctl.store.tokens import ROLES
 
@@ -94,14 +94,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     *_switching("switch", "switches", "Kill switches"),
     Route("GET", "/v1/revisions", "viewer", "Revisions, newest first.", reads.revisions, query=("limit",)),
     Route("GET", "/v1/revisions/{number}", "viewer", "One revision with its files.", reads.revision),
-    Route("POST", "/v1/revisions", "editor", "Apply a plan.", writes.apply, bodies.Apply),
+    Route("POST", "/v1/revisions", "editor", "Apply a plan.", revision_writes.apply, bodies.Apply),
+    Route(
+        "POST", "/v1/revisions/{number}/rollback", "editor", "Make the content of an older revision live again.",
+        revision_writes.rollback, bodies.Rollback,
+    ),
     Route("GET", "/v1/operations", "viewer", "Operations, newest first.", reads.operations, query=("limit",)),
     Route("GET", "/v1/operations/{id}", "viewer", "What became of an operation.", reads.operation, query=("wait",)),
     Route("GET", "/v1/tokens", "admin", "All tokens, without their secrets.", tokens.ls),
     Route("POST", "/v1/tokens", "admin", "Make a token.", tokens.create, bodies.NewToken),
     Route("POST", "/v1/tokens/{name}/revoke", "admin", "End a token.", tokens.revoke, bodies.Write),
     Route("GET", "/v1/diff", "viewer", "Not built yet: plan against plan.", not_built),
-    Route("POST", "/v1/revisions/{number}/rollback", "editor", "Not built yet: make an older revision live.", not_built),
     Route("GET", "/v1/calls", "viewer", "Not built yet: calls up.", not_built),
     Route("GET", "/v1/cdr", "viewer", "Not built yet: call records.", not_built),
     Route("GET", "/v1/numbers", "viewer", "Not built yet: the number inventory.", not_built),

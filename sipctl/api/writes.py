@@ -103,15 +103,6 @@ async def alarm_ack(request: web.Request) -> web.StreamResponse:
     return await send(request, "alarm-ack", {"id": request.match_info["id"]}, body)
 
 
-async def apply(request: web.Request) -> web.StreamResponse:
-    """A new revision: compiled, tested, kept, then live; or refused with every finding, and nothing changes."""
-    body = await bodies.read_body(request, bodies.Apply, bodies.MAX_PLAN_BYTES)
-    args = {
-        "base": body.base, "files": body.files, "author": principal(request).name, "commit": body.commit, "despite": body.despite,
-    }  # fmt: skip
-    return await send(request, "apply", args, body)
-
-
 async def send(request: web.Request, op: str, args: Mapping[str, Any], body: bodies.Write) -> web.StreamResponse:
     """Hand a wish over and answer with what became of it so far."""
     if len(body.force) > MAX_FORCED_RULES:

@@ -15,19 +15,23 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from sipctl.cli import (
+    apply_command,
     check_command,
     demo,
     diff_command,
     doctor,
     entity_commands,
+    fmt_command,
     group_commands,
-    live_commands,
     not_built,
     overlay_commands,
+    replay_command,
+    revision_commands,
     route_command,
     run_command,
     schema_command,
     status_commands,
+    token_commands,
 )
 from sipctl.cli.client import EXIT_OK, EXIT_UNREACHABLE, ApiProblemError, UnreachableError
 from sipctl.cli.output import complain
@@ -35,7 +39,8 @@ from sipctl.errors import SipctlError
 
 PARTS: Final = (
     run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, entity_commands,
-    overlay_commands, diff_command, live_commands, doctor, not_built,
+    overlay_commands, diff_command, apply_command, revision_commands, token_commands, doctor, replay_command,
+    fmt_command, not_built,
 )  # fmt: skip
 
 

@@ -13,13 +13,10 @@ from sipctl.cli.client import EXIT_USAGE, stop
 INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
     {
         "top": "sipctl status",
-        "rollback": "sipctl apply the folder of that revision",
         "events": "curl -N -H 'Authorization: Bearer …' http://…/v1/events",
         "calls": "sipctl status counts them",
         "cdr": "the lines are in STATE/cdr/YYYY-MM-DD.jsonl",
         "numbers": "sipctl route NUMBER",
-        "replay": "tests: in the plan, run by sipctl check",
-        "fmt": "",
         "import": "number_files: in the plan read CSV",
         "op": "GET /v1/operations/ID",
         "audit": "sipctl history",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
-import typer
-
-from sipctl.cli.client import EXIT_TIMEOUT, EXIT_UNHEALTHY, EXIT_USAGE, ApiProblemError, Client, stop
-from sipctl.cli.output import complain, say
+from sipctl.cli.client import EXIT_TIMEOUT, EXIT_USAGE, ApiProblemError, Client, stop
+from sipctl.cli.output import say
 
 LONGEST_POLL_S: Final = 20.0
 MAX_LISTED: Final = 20
-_NOT_SHOWN: Final = frozenset({"findings", "dry_run", "revision"})  # told in other words
+_NOT_SHOWN: Final = frozenset({"findings", "dry_run", "revision", "base", "diff", "restart", "missing"})  # told in other words
+
+_HTTP_OF: Final[Mapping[str, int]] = MappingProxyType({"refused": 409, "conflict": 409, "invalid": 422})
 
 
 def carry_out(
@@ -47,11 +48,18 @@ def carry_out(
                 f"sipctl status; GET /v1/operations/{identifier}",
             )
         operation = client.get(f"/v1/operations/{identifier}", {"wait": max(1, int(min(left_s, LONGEST_POLL_S)))}, timeout_s=60.0)
-    show(operation)
     if operation.get("status") != "done":
-        complain(operation.get("text") or "it did not work", str(operation.get("hint") or ""))
-        raise typer.Exit(EXIT_UNHEALTHY)
+        raise _problem(operation)
+    show(operation)
     return operation
+
+
+def _problem(operation: Mapping[str, Any]) -> ApiProblemError:
+    """The same problem the API answers with when it is known at once; here it took its time."""
+    status = str(operation.get("status"))
+    text, code = operation.get("text") or "it did not work", operation.get("code")
+    body = {"detail": text, "code": status, "rule": code, "hint": operation.get("hint"), "body": operation.get("body")}
+    return ApiProblemError(_HTTP_OF.get(status, 500), {**body, "operation": operation.get("id")})
 
 
 def show(operation: Mapping[str, Any]) -> None:

@@ -20,7 +20,8 @@ from sipctl.control.dns import Resolver
 from sipctl.control.keyring import SECRET_BYTES, Stored, next_key_id, ring
 from sipctl.control.loop import Loop, StoreThread
 from sipctl.control.names import Names
-from sipctl.control.plans import Plans
+from sipctl.control.plan_requests import OPS as PLAN_OPS
+from sipctl.control.plans import Plans, Reached, nowhere
 from sipctl.control.ports import (
     Answer,
     Command,
@@ -99,6 +100,7 @@ class Surroundings:
     new_secret: Callable[[], bytes] = lambda: os.urandom(SECRET_BYTES)
     expected_routers: int = 1  # to be heard before a start goes on
     hear_s: float = 1.0  # but no longer than this
+    reached: Reached = nowhere  # told of each step of an apply (plans.STEPS)
 
     def monotonic_s(self) -> float:
         return self.mono_s()
@@ -129,7 +131,7 @@ class Controller:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._store = StoreThread(around.store, self._put)
-        self._plans = Plans(self._store, around.compile_plan, around)
+        self._plans = Plans(self._store, around.compile_plan, around, around.reached)
         self._names = Names(
             around.resolver, around.mono_s, self._plans.allocate,
             changed=lambda resolved, names: self._put(Resolved(resolved, names)),
@@ -145,12 +147,15 @@ class Controller:
         self._heard = asyncio.Event()
         self._changed = asyncio.Event()
         self._shown: Mapping[str, SbcObservation] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._failed: asyncio.Future[None] | None = None
         self._keys: list[Stored] = []
         self._desk_faults: dict[str, tuple[float, str]] = {}
         self._generation: RoutingState | None = None
         self._generation_wake = asyncio.Event()
+        self._told_revision = 0  # the newest one that routers were told, that all of them carry, that is on disk
+        self._carried_revision = 0
+        self._written_revision = 0
 
     async def run(self, stopped: asyncio.Event, on_ready: Callable[[int], None] | None) -> None:
         self._failed = asyncio.get_running_loop().create_future()
@@ -217,6 +222,7 @@ class Controller:
         differs = folder is not None and dict(folder) != dict(self._plans.files)
         for happening in (*first, PlanLive(plan), Folder(differs)):
             self._loop.take(happening)
+        self._tell_overruled()
 
     async def _hear_routers(self) -> None:
         """Wait a little for what the routers hold."""
@@ -281,7 +287,7 @@ class Controller:
                     self._tell_desk_faults()
                 elif self._loop is None:
                     link.send(Answer(frame.id, "failed", "the controller is starting", "starting", "try again in a moment"))
-                elif frame.op == "apply":
+                elif frame.op in PLAN_OPS:
                     self._start(self._apply(frame))
                 else:
                     self._put(Ordered(frame))
@@ -295,17 +301,23 @@ class Controller:
         for link in tuple(self._desks.values()):
             link.send(frame)
 
-    async def _apply(self, command: Command) -> None:
+    async def _apply(self, command: Command) -> Answer | None:
+        """Carry out `apply` or `rollback`; returns the answer if nothing changed."""
         assert self._loop is not None
-        try:
-            outcome = await self._plans.apply(command, self._loop.world)
-        except SipctlError as error:
-            outcome = Answer(command.id, "failed", error.detail, error.code, error.hint)
+        loop = self._loop
+        outcome = await self._plans.apply(command, lambda: loop.world)
         if isinstance(outcome, Answer):
             self._to_desks(outcome)
-            return
-        self._put(outcome)
+            return outcome
+        loop.take(outcome)  # at once: what was written is what the World holds
+        self._tell_overruled()
         self._put(Folder(await self._folder_differs()))
+        return None
+
+    def _tell_overruled(self) -> None:
+        """A plan that is live against its own tests is an alarm for as long as it is."""
+        text = self._plans.overruled
+        self._put(Faults("plan", {"tests-overruled": text} if text else {}))
 
     # -- effects ---------------------------------------------------------------------------------------------------------------
 
@@ -320,6 +332,9 @@ class Controller:
             case Tell(state, link):
                 for number in self._routers if link is None else (link,):
                     self._publish(number, state)
+                if state.revision != self._told_revision:
+                    self._told_revision = state.revision
+                    self._around.reached("apply-published")
             case Probe(sbc):
                 for router in self._routers.values():
                     router.send(ProbeNow(sbc))
@@ -332,8 +347,14 @@ class Controller:
             case Say(notice):
                 self._to_desks(notice)
             case Reply(answer):
+                is_apply = answer.final and answer.body.get("revision") == self._told_revision != self._carried_revision
+                if is_apply:
+                    self._around.reached("apply-acknowledged")
                 self._to_desks(answer)
+                if is_apply:
+                    self._around.reached("apply-answered")
             case KeepGeneration(state):
+                self._carried_revision = state.revision
                 self._generation = state
                 self._generation_wake.set()
 
@@ -366,12 +387,12 @@ class Controller:
 
     # -- duties ----------------------------------------------------------------------------------------------------------------
 
-    def _start(self, duty: Coroutine[Any, Any, None]) -> None:
+    def _start(self, duty: Coroutine[Any, Any, object]) -> None:
         task = asyncio.ensure_future(duty)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         """A duty that raised ends the process: the supervisor starts a new one, and calls notice nothing."""
         self._tasks.discard(task)
         if task.cancelled() or self._failed is None or self._failed.done():
@@ -446,6 +467,10 @@ class Controller:
                 await asyncio.to_thread(self._around.write_generation, state, image.path)
             except (SipctlError, OSError) as error:
                 faults = {"disk": f"the snapshot could not be written to disk: {error}"}
+            else:
+                if state.revision != self._written_revision:
+                    self._written_revision = state.revision
+                    self._around.reached("apply-generation-written")
             if faults != before:
                 self._put(Faults("generation", faults))
             if faults:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from sipctl.control.plan_rules import carried, renames
 from sipctl.control.state import swapped
 from sipctl.control.world import Plan, World
 from sipctl.failover.group import settle
@@ -98,7 +99,7 @@ def inputs_of(
 
 def resumed_groups(world: World, plan: Plan, now_s: float, unix_s: float) -> Mapping[str, Memory]:
     """The groups' memories after a restart; those of groups the plan does not hold are kept for a rollback."""
-    groups = dict(world.groups)
+    groups = dict(carried(world.groups, None, plan.topology))
     for group in plan.topology.groups:
         if group.name in groups:
             memory = groups[group.name]
@@ -107,9 +108,16 @@ def resumed_groups(world: World, plan: Plan, now_s: float, unix_s: float) -> Map
 
 
 def placed(before: Plan, after: Plan, groups: Mapping[str, Memory]) -> Mapping[str, Memory]:
-    """The groups' memories under another plan: calls stay at the tenant they go to, also if the plan exchanged the two."""
+    """The groups' memories under another plan: calls stay at the tenant they go to, also if the plan exchanged the two.
+
+    A renamed group goes on under its new name.
+    """
+    was = renames(before.topology, after.topology)
+    groups = carried(groups, before.topology, after.topology)
     old, new = _sides(before), _sides(after)
-    exchanged = [name for name, (primary, bcp) in new.items() if name in groups and old.get(name) == (bcp, primary)]
+    exchanged = [
+        name for name, (primary, bcp) in new.items() if name in groups and old.get(was.get(name, name)) == (bcp, primary)
+    ]
     return {**groups, **{name: swapped(groups[name]) for name in exchanged}} if exchanged else groups
 
 

@@ -1,45 +1,64 @@
 """Plans on their way to the calls: compiled by a child, written, and only then handed to the World.
 
-The order of writes is what makes a crash harmless: what will be retired, the ids, the revision, and last the word that it is
-live. A controller that dies in between boots with the old revision or with the new one, never with half of one.
+The order of steps is what makes a crash harmless: the table image, the ids, the revision, and last, in one transaction, the word
+that it is live and what will be retired by it. A controller that dies in between boots with the old revision or with the new one,
+never with half of one; a revision that was kept and never made live stays in the history and says so. STEPS names every step,
+`reached` is told of each: a test ends the process there, one after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
-import mmap
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from sipctl.control.loop import Clock, StoreThread
+from sipctl.control.plan_history import MAX_HISTORY, changes_since, content_of, undone
+from sipctl.control.plan_images import Image, load_image, remove_file
+from sipctl.control.plan_requests import PlanRequest, request_of
+from sipctl.control.plan_rules import carried, forbidden, touched
 from sipctl.control.ports import Answer, Command, CompilePlan, CompileResult, Revision, Store
 from sipctl.control.retire import retired_now
 from sipctl.control.state import wishes_of
 from sipctl.control.world import Plan, PlanLive, World
 from sipctl.errors import EngineError, Finding, PlanError, SipctlError, StoreError
-from sipctl.routing.table import Table, load_table
 
-MAX_FILES: Final = 10_000
-MAX_FILES_BYTES: Final = 64 << 20
 KEEP_IMAGES: Final = 2  # the live one and the one before: a reader may still hold its path
 FIRST_DNS_SBC_ID: Final = 1 << 23  # the plan's own SBCs have ids below
 MAX_SBC_ID: Final = (1 << 24) - 1
+PREPARED_S: Final = 600.0  # what a dry run compiled is kept so long for the apply that follows it
 TEST_FAILED: Final = "test.failed"  # the one finding an operator may overrule
-_SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+# Every step of an apply, in order; the last four are the controller's (controller.py).
+STEPS: Final = (
+    "apply-received", "apply-compiled", "apply-allowed", "apply-ids-written", "apply-stored", "apply-live-written",
+    "apply-published", "apply-acknowledged", "apply-answered", "apply-generation-written",
+)  # fmt: skip
+
+Reached = Callable[[str], None]
+Made = tuple[CompileResult, tuple[Plan, Image] | None]
+
+
+def nowhere(step: str) -> None:
+    """Nobody watches the steps."""
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """A compiled table: its file, and sealed memory that routers map."""
+class Prepared:
+    """What a dry run compiled, for the apply that follows it."""
 
-    path: str
-    fd: int
-    table: str  # content hash
+    content: str
+    number: int
+    despite: tuple[str, ...]
+    made: tuple[CompileResult, tuple[Plan, Image]]
+
+
+class Refusal(Exception):  # noqa: N818 - carries an answer out of a step
+    """An apply ends here, and nothing changed."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.text)
+        self.answer = answer
 
 
 class Plans:
@@ -47,18 +66,23 @@ class Plans:
 
     Args:
         store: the store's thread; compile_plan: the compiler child.
+        reached: told of each of STEPS.
     """
 
-    def __init__(self, store: StoreThread, compile_plan: CompilePlan, clock: Clock) -> None:
+    def __init__(self, store: StoreThread, compile_plan: CompilePlan, clock: Clock, reached: Reached = nowhere) -> None:
         self._store = store
         self._compile = compile_plan
         self._clock = clock
+        self._reached = reached
         self._ids: dict[str, dict[str, int]] = {}
-        self._lock = asyncio.Lock()  # ids are given by one at a time
+        self._giving = asyncio.Lock()  # ids are given by one at a time
+        self._applying = asyncio.Lock()  # one plan after the other
         self._paths: list[str] = []
+        self._prepared: Prepared | None = None
         self.image: Image | None = None
         self.files: Mapping[str, str] = {}  # of the live revision
         self.live = 0
+        self.overruled = ""  # a sentence, while a plan is live whose own tests fail
 
     # -- ids -------------------------------------------------------------------------------------------------------------------
 
@@ -67,7 +91,7 @@ class Plans:
 
         Raises: StoreError if a new one could not be written.
         """
-        async with self._lock:
+        async with self._giving:
             known = self._ids.setdefault("sbc", {})
             wanted = list(names)
             free = max((number for number in known.values() if number >= FIRST_DNS_SBC_ID), default=FIRST_DNS_SBC_ID - 1) + 1
@@ -89,156 +113,226 @@ class Plans:
         self._ids = await self._store.run(lambda store: store.ids())
         live = await self._store.run(lambda store: store.live_revision())
         if live is not None:
-            result, plan = await self._made(live.files, live.number, despite=("tests",))
+            result, plan = await self._made(live.files, live.number, ("tests",))
             if plan is None:
                 raise _plan_error(result)
-            self._now_live(live.number, live.files, plan)
+            self._now_live(live, result, plan)
             return plan[0]
         if not folder:
             raise EngineError("there is no live revision, and no folder to take the first one from", hint="--config DIR")
-        number = await self._next_number()
-        result, plan = await self._made(folder, number)
+        result, plan = await self._made(folder, number := await self._next_number())
         if plan is None:
             raise _plan_error(result)
-        await self._write(Revision(number, self._clock.unix_s(), "sipctl", "first start", None, None, folder), result, None)
-        self._now_live(number, folder, plan)
+        now_s = self._clock.unix_s()
+        first = Revision(number, now_s, "sipctl", "first start", None, None, folder, content=content_of(folder))
+
+        def write(store: Store) -> None:
+            store.save_ids(result.ids)
+            store.add_revision(first)
+            store.set_live(number, now_s)
+
+        await self._store.run(write)
+        self._keep_ids(result)
+        self._now_live(first, result, plan)
         return plan[0]
 
-    # -- apply -----------------------------------------------------------------------------------------------------------------
+    # -- apply and rollback ----------------------------------------------------------------------------------------------------
 
-    async def apply(self, command: Command, world: World) -> PlanLive | Answer:
-        """Compile and write an operator's plan.
+    async def apply(self, command: Command, world: Callable[[], World]) -> PlanLive | Answer:
+        """Compile and write an operator's plan, or an older revision's.
 
+        Args:
+            world: the World of the moment it is asked for; it goes on while a plan is compiled.
         Returns: what to put into the World; or the answer, if nothing is to change (refused, invalid, a dry run).
         """
-        asked = _asked(command)
-        if isinstance(asked, Answer):
-            return asked
-        files, base, commit, despite = asked
-        async with self._lock:
-            if files == self.files:
-                return Answer(command.id, "done", f"revision {self.live} is live and the same", body={"revision": self.live})
-            if base is not None and base != self.live:
-                text = f"revision {self.live} is live, not {base}: somebody applied in between"
-                return Answer(command.id, "conflict", text, "stale-base", f"compare with `sipctl diff`, then --base {self.live}")
-            number = await self._next_number()
+        self._reached("apply-received")
+        request = request_of(command)
+        if isinstance(request, Answer):
+            return request
+        async with self._applying:
             try:
-                result, plan = await self._made(files, number, despite)
+                return await self._applied(command, request, world)
+            except Refusal as refusal:
+                return refusal.answer
             except SipctlError as error:
-                return Answer(command.id, "failed", error.detail, error.code, error.hint)
-            if plan is None:
-                text = _plan_error(result).detail
-                return Answer(command.id, "invalid", text, PlanError.code, body={"findings": list(result.findings)})
-            body = {**_touched(world, plan[0]), "revision": number, "findings": list(result.findings)}
-            if command.dry_run:
-                _drop(plan[1])
-                return Answer(command.id, "done", f"would make revision {number} live", body={**body, "dry_run": True})
-            base = self.live if base is None else base
-            revision = Revision(number, self._clock.unix_s(), command.actor, command.reason, commit, base, files)
-            try:
-                await self._write(revision, result, _with_retired(world, plan[0], self._clock.unix_s()))
-            except StoreError as error:
-                _drop(plan[1])
                 return Answer(command.id, "failed", f"not applied: {error.detail}", error.code, error.hint)
-            self._now_live(number, files, plan)
-        live = replace(plan[0], author=command.actor, reason=command.reason)
-        return PlanLive(live, command.id, body, command.actor)
+
+    async def _applied(self, command: Command, request: PlanRequest, world: Callable[[], World]) -> PlanLive | Answer:
+        request, content = await self._wanted(command, request)
+        if request.files == self.files:
+            return Answer(command.id, "done", f"revision {self.live} is live and the same", body={"revision": self.live})
+        history = await self._store.run(lambda store: store.revisions(MAX_HISTORY))
+        self._check_history(command, request, content, history)
+        number = max((one.number for one in history), default=0) + 1
+        result, plan = await self._made_once(content, request, number)
+        self._reached("apply-compiled")
+        if plan is None:
+            return _invalid(command, result)
+        topology, image = plan
+        failed = _failed_tests(result)
+        text = f"revision {number} is live" + (f" although {failed} of its own tests fail" if failed else "")
+        body = {
+            **touched(world(), topology), "revision": number, "base": self.live, "findings": list(result.findings),
+            "diff": list(result.diff), "restart": list(result.restart),
+        }  # fmt: skip
+        try:
+            _check_rules(command, world(), topology)
+            if command.dry_run:
+                self._prepare(Prepared(content, number, _despite(request), (result, plan)))
+                would = f"would make {text.replace('is live', 'live', 1)}"
+                return Answer(command.id, "done", would, body={**body, "dry_run": True})
+            self._reached("apply-allowed")
+            revision = Revision(
+                number, self._clock.unix_s(), command.actor, command.reason, request.commit, self.live, request.files,
+                content=content, rollback_to=request.rollback_to, despite=("tests",) if failed else (), again=request.again,
+                diff=result.diff,
+            )  # fmt: skip
+            await self._write(command, revision, result, topology, world)
+        except (SipctlError, Refusal):
+            image.drop()
+            raise
+        self._now_live(revision, result, plan)
+        live = replace(topology, author=command.actor, reason=command.reason)
+        return PlanLive(live, command.id, body, command.actor, text)
+
+    async def _wanted(self, command: Command, request: PlanRequest) -> tuple[PlanRequest, str]:
+        """The request with the files it is about, and their digest."""
+        if (number := request.rollback_to) is not None:
+            revision = await self._store.run(lambda store: store.revision(number))
+            if revision is None:
+                text = f"there is no revision {number}"
+                raise Refusal(Answer(command.id, "invalid", text, "unknown-revision", "sipctl revisions"))
+            request = replace(request, files=revision.files, commit=request.commit or revision.commit)
+        return request, await asyncio.to_thread(content_of, request.files)
+
+    def _check_history(self, command: Command, request: PlanRequest, content: str, history: list[Revision]) -> None:
+        """Raises: Refusal if somebody applied since the base, or the content was rolled back and nobody says `again`."""
+        if request.base is not None and request.base != self.live:
+            since = changes_since(history, request.base)
+            who = ", ".join(f"{one['author']} (revision {one['revision']}: {one['reason']})" for one in since)
+            text = f"revision {self.live} is live, not {request.base}: {who or 'somebody'} applied in between"
+            hint = f"sipctl diff shows what is live against your folder; take it over, then --base {self.live}"
+            body = {"live": self.live, "base": request.base, "since": since}
+            raise Refusal(Answer(command.id, "conflict", text, "stale-base", hint, body))
+        before = undone(history).get(content)
+        if before is not None and not request.again:
+            left, rollback = before
+            text = (
+                f"this is the content of revision {left.number}, which {rollback.author} rolled back with revision "
+                f"{rollback.number}: {rollback.reason}"
+            )
+            raise Refusal(Answer(command.id, "refused", text, "rolled-back", "--again if it is meant", {"revision": left.number}))
+
+    async def _write(
+        self, command: Command, revision: Revision, result: CompileResult, plan: Plan, world: Callable[[], World]
+    ) -> None:
+        """Keep the plan, then make it live: what is slow first, and the rules once more before the one write that counts."""
+
+        def keep(store: Store) -> None:
+            store.save_ids(result.ids)
+            self._reached("apply-ids-written")
+            store.add_revision(revision)
+            self._reached("apply-stored")
+
+        await self._store.run(keep)
+        self._keep_ids(result)
+        now = world()
+        _check_rules(command, now, plan)
+        wishes = wishes_of(_before_live(now, plan, self._clock.unix_s()))
+
+        def make_live(store: Store) -> None:
+            store.set_live(revision.number, self._clock.unix_s(), wishes)
+            self._reached("apply-live-written")
+
+        await self._store.run(make_live)
 
     async def _next_number(self) -> int:
         newest = await self._store.run(lambda store: store.revisions(1))
         return newest[0].number + 1 if newest else 1
 
-    async def _made(
-        self, files: Mapping[str, str], number: int, despite: tuple[str, ...] = ()
-    ) -> tuple[CompileResult, tuple[Plan, Image] | None]:
-        result = await self._compile(files, number, self._ids, despite)
+    # -- compiling -------------------------------------------------------------------------------------------------------------
+
+    async def _made_once(self, content: str, request: PlanRequest, number: int) -> Made:
+        """Compile, unless a dry run of the same plan just did."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            if (prepared.content, prepared.number, prepared.despite) == (content, number, _despite(request)):
+                return prepared.made
+            prepared.made[1][1].drop()
+        return await self._made(request.files, number, _despite(request), self.image.path if self.image is not None else "")
+
+    def _prepare(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        asyncio.get_running_loop().call_later(PREPARED_S, self._forget, prepared)
+
+    def _forget(self, prepared: Prepared) -> None:
+        if self._prepared is prepared:
+            self._prepared = None
+            prepared.made[1][1].drop()
+
+    async def _made(self, files: Mapping[str, str], number: int, despite: tuple[str, ...] = (), against: str = "") -> Made:
+        result = await self._compile(files, number, self._ids, despite, against)
         if not _is_acceptable(result, despite):
             return result, None
-        return result, await asyncio.to_thread(_load, result.image_path, number)
+        return result, await asyncio.to_thread(load_image, result.image_path, number)
 
-    async def _write(self, revision: Revision, result: CompileResult, world: World | None) -> None:
-        def write(store: Store) -> None:
-            if world is not None:
-                store.save_wishes(wishes_of(world))
-            store.save_ids(result.ids)
-            store.add_revision(revision)
-            store.set_live(revision.number, revision.at_unix_s)
-
-        await self._store.run(write)
+    def _keep_ids(self, result: CompileResult) -> None:
         for kind, names in result.ids.items():
             self._ids.setdefault(kind, {}).update(names)
 
-    def _now_live(self, number: int, files: Mapping[str, str], plan: tuple[Plan, Image]) -> None:
+    # -- the live one ----------------------------------------------------------------------------------------------------------
+
+    def _now_live(self, revision: Revision, result: CompileResult, plan: tuple[Plan, Image]) -> None:
         if self.image is not None:
-            os.close(self.image.fd)
-        self.live, self.files, self.image = number, files, plan[1]
+            self.image.close()
+        self.live, self.files, self.image = revision.number, revision.files, plan[1]
+        failed = _failed_tests(result)
+        self.overruled = (
+            f"revision {revision.number} is live although {failed} of its own tests fail: {revision.author} applied it all the "
+            f"same ({revision.reason})"
+            if failed
+            else ""
+        )
         self._paths.append(plan[1].path)
         while len(self._paths) > KEEP_IMAGES:
             old = self._paths.pop(0)
             if old not in self._paths:
-                with contextlib.suppress(OSError):
-                    Path(old).unlink()
+                remove_file(old)
 
     def close(self) -> None:
+        if self._prepared is not None:
+            self._forget(self._prepared)
         if self.image is not None:
-            os.close(self.image.fd)
+            self.image.close()
             self.image = None
 
 
-def _asked(command: Command) -> tuple[Mapping[str, str], int | None, str | None, tuple[str, ...]] | Answer:
-    """The arguments of `apply`, checked."""
-    args = command.args
-    files, base, commit, despite = args.get("files"), args.get("base"), args.get("commit"), args.get("despite") or ()
-
-    def invalid(text: str) -> Answer:
-        return Answer(command.id, "invalid", text, "bad-argument")
-
-    if not command.reason.strip():
-        return Answer(command.id, "invalid", "a change needs a reason", "reason-required", "--reason TEXT")
-    if not isinstance(files, Mapping) or not files or len(files) > MAX_FILES:
-        return invalid(f"files is a map of 1 to {MAX_FILES} paths to their texts")
-    if not all(isinstance(path, str) and isinstance(text, str) for path, text in files.items()):
-        return invalid("files is a map of paths to their texts")
-    if any(path.startswith("/") or ".." in path.split("/") or "\0" in path for path in files):
-        return invalid("paths are relative to the folder and stay in it")
-    if sum(len(text) for text in files.values()) > MAX_FILES_BYTES:
-        return invalid(f"a plan has at most {MAX_FILES_BYTES >> 20} MiB")
-    if base is not None and (isinstance(base, bool) or not isinstance(base, int)):
-        return invalid("base is the number of a revision")
-    if commit is not None and not isinstance(commit, str):
-        return invalid("commit is a text")
-    chosen = (despite,) if isinstance(despite, str) else tuple(despite) if isinstance(despite, list | tuple) else None
-    if chosen is None or any(one != "tests" for one in chosen):
-        return invalid("despite is tests or nothing")
-    return dict(files), base, commit, chosen
+def _despite(request: PlanRequest) -> tuple[str, ...]:
+    """A rollback is never stopped by a test: its content was live before, and the night is not for mending tests."""
+    return ("tests",) if request.rollback_to is not None else request.despite
 
 
-def _touched(world: World, plan: Plan) -> dict[str, Any]:
-    """What an apply touches: numbers before and after, what leaves the plan, and the calls that are up on it."""
-    before = world.plan
-    after = plan.topology
-    body: dict[str, Any] = {"numbers": sum(plan.numbers.values())}
-    if before is None:
-        return body
-    trunks = {trunk.name for trunk in before.topology.trunks} - {trunk.name for trunk in after.trunks}
-    sbcs = {sbc.name for sbc in before.topology.sbcs} - {sbc.name for sbc in after.sbcs}
-    entries = {entry.name for entry in before.topology.entry_points} - {entry.name for entry in after.entry_points}
-    observed = [router.observe for router in world.routers.values() if router.observe is not None]
-    body["numbers_before"] = sum(before.numbers.values())
-    body["removed"] = {"trunks": sorted(trunks), "sbcs": sorted(sbcs), "entry_points": sorted(entries)}
-    body["calls"] = sum(one.trunks[name].calls for one in observed for name in trunks if name in one.trunks) + sum(
-        one.sbcs[name].calls for one in observed for name in sbcs if name in one.sbcs
-    )
-    return body
+def _check_rules(command: Command, world: World, plan: Plan) -> None:
+    """Raises: Refusal by the first rule the plan breaks now."""
+    broken = forbidden(world, plan, command.force)
+    if broken is not None:
+        raise Refusal(Answer(command.id, broken.status, broken.text, broken.code, broken.hint))
 
 
-def _with_retired(world: World, plan: Plan, unix_s: float) -> World:
-    """The world as it must be written before the plan is live: a successor must know what retires with it."""
+def _before_live(world: World, plan: Plan, unix_s: float) -> World:
+    """The world as it must be written before the plan is live: a successor must know what retires with it.
+
+    A renamed group stands under both names, since the successor may boot with either plan.
+    """
     before = world.plan
     if before is None:
         return world
     resolved = world.resolved
-    return replace(world, retired=retired_now(before.topology, resolved, plan.topology, resolved, world.retired, unix_s))
+    return replace(
+        world,
+        retired=retired_now(before.topology, resolved, plan.topology, resolved, world.retired, unix_s),
+        groups={**world.groups, **carried(world.groups, before.topology, plan.topology)},
+    )
 
 
 def _is_acceptable(result: CompileResult, despite: tuple[str, ...]) -> bool:
@@ -246,64 +340,16 @@ def _is_acceptable(result: CompileResult, despite: tuple[str, ...]) -> bool:
     return result.ok and errors <= ({TEST_FAILED} if "tests" in despite else set())
 
 
-def _load(path: str, number: int) -> tuple[Plan, Image]:
-    """Check an image and put it into sealed memory; runs in a thread.
-
-    Raises: SnapshotError if the image is damaged; EngineError if it cannot be read.
-    """
-    try:
-        fd = _sealed(path)
-    except OSError as error:
-        raise EngineError(f"the compiled table cannot be read: {error}") from error
-    try:
-        table = load_table(memoryview(mmap.mmap(fd, 0, access=mmap.ACCESS_READ)))
-    except (SipctlError, OSError, ValueError) as error:
-        os.close(fd)
-        raise EngineError(f"the compiled table is damaged: {error}") from error
-    plan = Plan(table.topology, table.hash, number, _counted(table))
-    if plan.topology.revision != number:
-        os.close(fd)
-        raise EngineError(f"the compiler made revision {plan.topology.revision}, asked was {number}")
-    return plan, Image(path, fd, table.hash)
+def _failed_tests(result: CompileResult) -> int:
+    return sum(1 for one in result.findings if one.get("code") == TEST_FAILED)
 
 
-def _sealed(path: str) -> int:
-    size = os.stat(path).st_size
-    fd = os.memfd_create("table", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        with open(path, "rb") as source:
-            done = 0
-            while done < size:
-                done += os.sendfile(fd, source.fileno(), done, size - done) or _short(path)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _short(path: str) -> int:
-    raise OSError(f"{path} became shorter while it was read")
-
-
-def _counted(table: Table) -> dict[str, int]:
-    """How many numbers each entry point has."""
-    numbers = table.numbers
-    counts = [0] * len(table.topology.entry_points)
-    entry_of_row = list(numbers.entry_point)
-    for first, last, row in zip(numbers.first, numbers.last, numbers.row, strict=True):
-        counts[entry_of_row[row]] += last - first + 1
-    for words in numbers.words:
-        for row in words.values():
-            counts[entry_of_row[row]] += 1
-    return {entry.name: counts[index] for index, entry in enumerate(table.topology.entry_points)}
-
-
-def _drop(image: Image) -> None:
-    """Forget an image that does not become live."""
-    os.close(image.fd)
-    with contextlib.suppress(OSError):
-        Path(image.path).unlink()
+def _invalid(command: Command, result: CompileResult) -> Answer:
+    body: dict[str, Any] = {"findings": list(result.findings)}
+    error = _plan_error(result)
+    only_tests = {one.get("code") for one in result.findings if one.get("severity") == "error"} == {TEST_FAILED}
+    hint = "mend the plan or its tests; --despite tests applies it all the same, and says so for as long as it is live"
+    return Answer(command.id, "invalid", error.detail, PlanError.code, hint if only_tests else "", body=body)
 
 
 def _plan_error(result: CompileResult) -> PlanError:

@@ -236,7 +236,7 @@ class Store(Protocol):
     def revision(self, number: int) -> Revision | None: ...
     def revisions(self, limit: int) -> list[Revision]: ...
     def live_revision(self) -> Revision | None: ...
-    def set_live(self, number: int, at_unix_s: float) -> None: ...
+    def set_live(self, number: int, at_unix_s: float, wishes: Wishes | None = None) -> None: ...
     def ids(self) -> dict[str, dict[str, int]]: ...
     def save_ids(self, ids: Mapping[str, Mapping[str, int]]) -> None: ...
     def keys(self) -> list[tuple[int, bytes, float]]: ...
@@ -252,6 +252,8 @@ class CompileResult(msgspec.Struct, frozen=True):
     findings: tuple[Mapping[str, Any], ...]  # path, line, column, code, severity, message, hint, excerpt (errors.Finding)
     image_path: str = ""  # file of the table image; "": the plan has errors
     ids: Mapping[str, Mapping[str, int]] = {}  # kind → name → id: all that were handed in, and the new ones
+    diff: tuple[str, ...] = ()  # what it changes against the table it was compared with, in sentences; bounded
+    restart: tuple[str, ...] = ()  # of these, what takes effect with the next start only
 
     @property
     def ok(self) -> bool:
@@ -259,10 +261,14 @@ class CompileResult(msgspec.Struct, frozen=True):
 
 
 class CompilePlan(Protocol):
-    """Compiles in a child process; a plan with errors is a result, a child that dies raises EngineError."""
+    """Compiles in a child process; a plan with errors is a result, a child that dies raises EngineError.
+
+    `against` is the image of the live plan, which the result is compared with; "": with none.
+    """
 
     async def __call__(
-        self, files: Mapping[str, str], revision: int, ids: Mapping[str, Mapping[str, int]], despite: tuple[str, ...] = ()
+        self, files: Mapping[str, str], revision: int, ids: Mapping[str, Mapping[str, int]], despite: tuple[str, ...] = (),
+        against: str = "",
     ) -> CompileResult: ...
 
 

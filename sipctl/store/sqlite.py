@@ -24,6 +24,9 @@ from sipctl.store.tokens import TokenTable
 MAX_DECISIONS: Final = 100_000  # the oldest go first
 MAX_KEYS: Final = 256  # key ids are one octet
 
+_SAVE_WISHES: Final = (
+    "INSERT INTO document (name, body) VALUES ('wishes', ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body"
+)
 _REVISION_COLUMNS: Final = "number, at_unix_s, author, reason, commit_id, base, live_at_unix_s, content, rollback_to, facts"
 
 
@@ -48,10 +51,7 @@ class SqliteStore:
 
     def save_wishes(self, wishes: Wishes) -> None:
         with self.database.transaction("saving wishes") as connection:
-            connection.execute(
-                "INSERT INTO document (name, body) VALUES ('wishes', ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
-                (msgspec.msgpack.encode(wishes),),
-            )
+            connection.execute(_SAVE_WISHES, (msgspec.msgpack.encode(wishes),))
 
     def take_term(self, at_least: int) -> int:
         """A term above both ``at_least`` and every term taken before; taken, it is never given again (CALLS 4.6)."""
@@ -131,13 +131,15 @@ class SqliteStore:
         rows = self.database.rows("reading the live revision", "SELECT number FROM live ORDER BY n DESC LIMIT 1")
         return rows[0][0] if rows else None
 
-    def set_live(self, number: int, at_unix_s: float) -> None:
-        """Say that a revision carries the calls from now on; a rollback makes an older one live again."""
+    def set_live(self, number: int, at_unix_s: float, wishes: Wishes | None = None) -> None:
+        """Say that a revision carries the calls from now on, and in the same breath what its start must know (`wishes`)."""
         with self.database.transaction(f"making revision {number} live") as connection:
             known = connection.execute("UPDATE revision SET live_at_unix_s = ? WHERE number = ?", (at_unix_s, number)).rowcount
             if not known:
                 raise StoreError(f"there is no revision {number}", hint="sipctl revisions")
             connection.execute("INSERT INTO live (number, at_unix_s) VALUES (?, ?)", (number, at_unix_s))
+            if wishes is not None:
+                connection.execute(_SAVE_WISHES, (msgspec.msgpack.encode(wishes),))
 
     # -- ids and keys ------------------------------------------------------------------------------------------------------
 

@@ -19,11 +19,12 @@ import msgspec
 from sipctl.clock import unix_s
 from sipctl.control.ports import CompileResult
 from sipctl.engine.generation import replace_file
-from sipctl.errors import EngineError
+from sipctl.errors import EngineError, SnapshotError
 
 COMPILE_TIMEOUT_S = 120.0
 MAX_MEMORY_BYTES = 4 << 30
 MAX_SAID_BYTES = 2000
+MAX_DIFF_LINES = 200  # of the difference that is kept with a revision; `sipctl diff` tells all of it
 IMAGE_AGE_S = 3600.0  # images that no plan became are kept so long
 
 Ids = Mapping[str, Mapping[str, int]]
@@ -57,8 +58,24 @@ def compile_child(source: BinaryIO, sink: BinaryIO) -> int:
         path = str(Path(request.folder) / f"{compiled.image[16:48].hex()}.table")
         replace_file(Path(path), compiled.image)
     findings = tuple(asdict(finding) for finding in compiled.findings)
-    sink.write(msgspec.msgpack.encode(CompileResult(findings, path, compiled.ids)))
+    diff, restart = _differences(request.against, compiled.image) if path and request.against else ((), ())
+    sink.write(msgspec.msgpack.encode(CompileResult(findings, path, compiled.ids, diff, restart)))
     return 0
+
+
+def _differences(against: str, image: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the plan changes against a compiled one, and what of it needs a restart."""
+    from sipctl.dialplan.diff import diff_plans
+    from sipctl.dialplan.diff_text import entity_sentence, sentences
+    from sipctl.routing.table import load_table
+
+    try:
+        before = load_table(Path(against).read_bytes())
+    except (SnapshotError, OSError) as error:
+        return (f"what it changes cannot be told: the live table cannot be read ({error})",), ()
+    found = diff_plans(before, load_table(image))
+    restart = tuple(entity_sentence(entity) for entity in found.entities if entity.needs_restart)
+    return tuple(sentences(found, MAX_DIFF_LINES)), restart[:MAX_DIFF_LINES]
 
 
 class Compiler:

@@ -169,7 +169,9 @@ async def test_a_wrong_question_gets_a_problem_with_its_code(
         ("/v1/node/admin", {"state": "draining"}, "node-admin", {"state": "draining"}),
         ("/v1/alarms/al-1/ack", {}, "alarm-ack", {"id": "al-1"}),
         ("/v1/revisions", {"base": 812, "commit": "3f9", "files": {"dialplans/a.yaml": "x: 1\n"}, "despite": ["tests"]}, "apply",
-         {"base": 812, "files": {"dialplans/a.yaml": "x: 1\n"}, "author": "admin", "commit": "3f9", "despite": ["tests"]}),
+         {"base": 812, "files": {"dialplans/a.yaml": "x: 1\n"}, "commit": "3f9", "despite": ["tests"], "again": False}),
+        ("/v1/revisions/7/rollback", {"base": 812, "again": True}, "rollback",
+         {"revision": 7, "base": 812, "commit": None, "again": True}),
     ],
 )  # fmt: skip
 async def test_each_write_becomes_its_command(

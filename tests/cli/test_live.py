@@ -203,7 +203,7 @@ def test_apply_sends_the_folder_and_prints_every_finding(desk: ThreadedDesk, she
     assert shell(*arguments).code == 0
     assert dict(desk.controller.commands[0].args) == {
         "files": {"dialplans/a.yaml": "x: 1\n", "dialplans/numbers/n.csv": "n\n", "sbc_configs/s.yml": "y: ü\n"},
-        "base": 812, "commit": "3f9", "despite": ["tests"], "author": "admin",
+        "base": 812, "commit": "3f9", "despite": ["tests"], "again": False,
     }  # fmt: skip
     finding = {"path": "dialplans/a.yaml", "line": 1, "column": 1, "code": "key.unknown", "severity": "error",
                "message": "x is no section", "hint": "entry_points?"}  # fmt: skip

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from sipctl.control.controller import Surroundings, run_controller
 from sipctl.control.ports import (
@@ -35,6 +39,10 @@ from tests.control.test_dns import FakeDns
 from tests.support.plans import a_topology, the_numbers
 
 
+class KilledError(Exception):
+    """The process ends here."""
+
+
 class MemoryStore:
     """What the embedded store does, in a few dicts; `fails` makes every write raise."""
 
@@ -48,6 +56,10 @@ class MemoryStore:
         self.secrets: list[tuple[int, bytes, float]] = []
         self.fails = False
         self.log: list[str] = []
+
+    def copied(self) -> MemoryStore:
+        """What a successor finds, if everything stops now."""
+        return copy.deepcopy(self)
 
     def _write(self, what: str) -> None:
         if self.fails:
@@ -86,9 +98,12 @@ class MemoryStore:
     def live_revision(self) -> Revision | None:
         return None if self.live is None else self.revision(self.live)
 
-    def set_live(self, number: int, at_unix_s: float) -> None:
+    def set_live(self, number: int, at_unix_s: float, wishes: Wishes | None = None) -> None:
         self._write("live")
         self.live = number
+        self.wishes = self.wishes if wishes is None else wishes
+        lived = [msgspec.structs.replace(one, live_at_unix_s=at_unix_s) for one in self.kept if one.number == number]
+        self.kept = [one for one in self.kept if one.number != number] + lived
 
     def ids(self) -> dict[str, dict[str, int]]:
         return {kind: dict(names) for kind, names in self.given.items()}
@@ -112,12 +127,22 @@ class FakeCompiler:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[int] = []
+        self.compared: list[str] = []  # images of the live plan
+        self._go: asyncio.Event | None = None
 
     async def __call__(
-        self, files: Mapping[str, str], revision: int, ids: Mapping[str, Mapping[str, int]], despite: tuple[str, ...] = ()
+        self,
+        files: Mapping[str, str],
+        revision: int,
+        ids: Mapping[str, Mapping[str, int]],
+        despite: tuple[str, ...] = (),
+        against: str = "",
     ) -> CompileResult:
         self.asked.append(revision)
+        self.compared.append(against)
         await asyncio.sleep(0)
+        if self._go is not None:
+            await self._go.wait()
         text = files.get("plan", "")
         if text == "dies":
             raise EngineError("the compiler died")
@@ -127,7 +152,12 @@ class FakeCompiler:
         findings = ({**finding, "code": "test.failed"},) if text == "failing test" else ()
         path = self.folder / f"{revision}.table"
         path.write_bytes(an_image(revision, text))
-        return CompileResult(findings, str(path), {"sbc": {"fra-a": 2}})
+        return CompileResult(findings, str(path), {"sbc": {"fra-a": 2}}, ("1 numbers move",) if against else ())
+
+    def wait(self) -> asyncio.Event:
+        """Compile nothing until this is set."""
+        self._go = asyncio.Event()
+        return self._go
 
 
 def an_image(revision: int, text: str) -> bytes:
@@ -138,7 +168,12 @@ def an_image(revision: int, text: str) -> bytes:
 def the_topology(revision: int, text: str) -> Topology:
     topology = a_topology(revision=revision)
     trunks = topology.trunks[:1] if text == "one trunk" else topology.trunks
-    return a_topology(revision=revision, trunks=trunks)
+    group = topology.groups[0]
+    if text == "other group":
+        group = replace(group, name="bank")
+    elif text == "renamed group":
+        group = replace(group, name="bank", renamed_from="acme")
+    return a_topology(revision=revision, trunks=trunks, groups=(group,))
 
 
 class FakeRouter:
@@ -221,13 +256,21 @@ class FakeDesk:
     def answers(self, operation: str) -> list[Answer]:
         return [frame for frame in self.frames if isinstance(frame, Answer) and frame.id == operation]
 
-    async def order(self, op: str, *, dry_run: bool = False, reason: str = "a test", **args: Any) -> Answer:
-        """One command and its final answer."""
+    def begin(self, op: str, *, dry_run: bool = False, reason: str = "a test", **args: Any) -> Command:
+        """Send one command."""
         self._count += 1
-        command = Command(f"op-{id(self)}-{self._count}", op, args, "ops-1", reason, dry_run)
+        command = Command(f"{op}-{id(self)}-{self._count}", op, args, "ops-1", reason, dry_run)
         self.say(command)
+        return command
+
+    async def order(self, op: str, **args: Any) -> Answer:
+        """One command and its final answer."""
+        command = self.begin(op, **args)
         await until(lambda: any(answer.final for answer in self.answers(command.id)))
         return self.answers(command.id)[-1]
+
+    def finals(self, op: str) -> list[Answer]:
+        return [frame for frame in self.frames if isinstance(frame, Answer) and frame.final and frame.id.startswith(f"{op}-")]
 
 
 class FakeLinks:
@@ -261,12 +304,25 @@ class Office:
         self.links = FakeLinks()
         self.stopped = asyncio.Event()
         self.ready: list[int] = []
+        self.reached: list[str] = []  # steps of an apply
+        self.watch: set[str] = set()  # at these, nothing goes on
+        self.died_at: list[str] = []
+        self._left: MemoryStore | None = None
         self.task: asyncio.Task[None] | None = None
 
     def write_generation(self, state: RoutingState, path: str) -> None:
         if self.disk_fails:
             raise OSError("disk full")
         self.generations.append((state, path))
+
+    def step(self, name: str) -> None:
+        """A step was reached; at a watched one the process stops for good, as by kill -9."""
+        self.reached.append(name)
+        if name in self.watch:
+            self.watch.clear()
+            self.died_at.append(name)
+            self._left = self.store.copied()
+            raise KilledError(name)
 
     async def start(self, router: FakeRouter | None = None, *, hear_s: float = 1.0) -> FakeDesk:
         """A new controller with a router (None: a fresh one) and a desk; waits until it is ready."""
@@ -277,9 +333,16 @@ class Office:
         self.links.connect(self.router)
         self.links.connect(desk)
         around = Surroundings(
-            links=self.links, store=self.store, compile_plan=self.compiler, read_folder=lambda: self.folder,
-            write_generation=self.write_generation, resolver=self.dns, mono_s=loop.time, wall_s=lambda: 1.8e9 + loop.time(),
+            links=self.links,
+            store=self.store,
+            compile_plan=self.compiler,
+            read_folder=lambda: self.folder,
+            write_generation=self.write_generation,
+            resolver=self.dns,
+            mono_s=loop.time,
+            wall_s=lambda: 1.8e9 + loop.time(),
             hear_s=hear_s,
+            reached=self.step,
         )
         self.task = asyncio.ensure_future(run_controller(around, self.stopped, self.ready.append))
         await until(lambda: bool(self.ready) or self.task is None or self.task.done())
@@ -296,9 +359,10 @@ class Office:
         """As by kill -9: nothing more is written."""
         assert self.task is not None
         self.store, kept = MemoryStore(), self.store
-        self.task.cancel()
+        if self._left is None:  # else it ends by itself
+            self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        self.store = kept
+        self.store, self._left = self._left or kept, None
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:

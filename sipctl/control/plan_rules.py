@@ -1,0 +1,112 @@
+"""What another plan would lose, and what it may not: the state of a group is an operator's or a failure's, never an editor's.
+
+Pure. A group leaves by being removed or by changing its name. In its normal place nobody misses it; on its way, held, pinned or
+latched it carries a decision about live calls, which an edit must not drop: `renamed_from` carries it over, else it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from sipctl.control.case import No
+from sipctl.control.overlay_changes import wishes_lost
+from sipctl.control.world import Plan, World
+from sipctl.failover.machine import State
+from sipctl.failover.memory import Memory
+from sipctl.routing.snapshot import Topology
+
+GROUP_NOT_NORMAL: Final = "group-not-normal"
+MAX_NAMED: Final = 5  # groups named in one sentence
+
+
+def forbidden(world: World, plan: Plan, force: tuple[str, ...]) -> No | None:
+    """The first rule that this plan breaks now and that is not forced."""
+    before = world.plan
+    if before is None:
+        return None
+    lost = lost_groups(before.topology, plan.topology, world.groups)
+    if lost and GROUP_NOT_NORMAL not in force:
+        listed = "; ".join(f"{name} {why}" for name, why in list(lost.items())[:MAX_NAMED])
+        more = f"; and {len(lost) - MAX_NAMED} more" if len(lost) > MAX_NAMED else ""
+        hint = f"`renamed_from: {next(iter(lost))}` in the group that takes its place carries its state over; or fail back first"
+        return No("refused", GROUP_NOT_NORMAL, f"the plan removes a group that is not at rest: {listed}{more}", hint)
+    return wishes_lost(before.topology, plan.topology, world, force)
+
+
+def lost_groups(before: Topology, after: Topology, groups: Mapping[str, Memory]) -> dict[str, str]:
+    """Groups that leave the plan with a state nobody carries on: name → why that matters."""
+    staying = {group.name for group in after.groups} | set(renames(before, after).values())
+    left = {group.name: _standing(groups.get(group.name, Memory())) for group in before.groups if group.name not in staying}
+    return {name: why for name, why in left.items() if why}
+
+
+def renames(before: Topology, after: Topology) -> dict[str, str]:
+    """New name → old name of each group that carries on another's state.
+
+    A plan says so by `renamed_from`; a plan from before the renaming says it by what the later one said.
+    """
+    old = {group.name for group in before.groups}
+    new = {group.name for group in after.groups}
+    found = {
+        group.name: group.renamed_from for group in after.groups
+        if group.renamed_from in old and group.renamed_from not in new and group.name not in old
+    }  # fmt: skip
+    for group in before.groups:
+        if group.renamed_from in new and group.renamed_from not in old and group.name not in new:
+            found.setdefault(group.renamed_from, group.name)
+    return found
+
+
+def carried(groups: Mapping[str, Memory], before: Topology | None, after: Topology) -> Mapping[str, Memory]:
+    """The groups' memories under another plan: a renamed group goes on under its new name.
+
+    Done again it changes nothing more: the old name's memory is gone after the first time. Without a plan before (a restart) what
+    the plan says of itself counts, for a name that has no memory yet.
+    """
+    if before is not None:
+        pairs = renames(before, after)
+    else:
+        names = {group.name for group in after.groups}
+        pairs = {group.name: group.renamed_from or "" for group in after.groups if group.renamed_from not in names}
+        pairs = {new: old for new, old in pairs.items() if new not in groups}
+    moved = {new: groups[old] for new, old in pairs.items() if old in groups}
+    if not moved:
+        return groups
+    kept = {name: memory for name, memory in groups.items() if name not in pairs.values()}
+    for name, memory in moved.items():
+        known = groups.get(name)
+        kept[name] = memory if known is None else replace(memory, epoch=max(memory.epoch, known.epoch))
+    return kept
+
+
+def touched(world: World, plan: Plan) -> dict[str, Any]:
+    """What an apply touches: numbers before and after, what leaves the plan, and the calls that are up on it."""
+    before = world.plan
+    after = plan.topology
+    body: dict[str, Any] = {"numbers": sum(plan.numbers.values())}
+    if before is None:
+        return body
+    trunks = {trunk.name for trunk in before.topology.trunks} - {trunk.name for trunk in after.trunks}
+    sbcs = {sbc.name for sbc in before.topology.sbcs} - {sbc.name for sbc in after.sbcs}
+    entries = {entry.name for entry in before.topology.entry_points} - {entry.name for entry in after.entry_points}
+    observed = [router.observe for router in world.routers.values() if router.observe is not None]
+    body["numbers_before"] = sum(before.numbers.values())
+    body["removed"] = {"trunks": sorted(trunks), "sbcs": sorted(sbcs), "entry_points": sorted(entries)}
+    body["renamed"] = [f"{old} is now {new}" for new, old in sorted(renames(before.topology, after).items())]
+    body["calls"] = sum(one.trunks[name].calls for one in observed for name in trunks if name in one.trunks) + sum(
+        one.sbcs[name].calls for one in observed for name in sbcs if name in one.sbcs
+    )
+    return body
+
+
+def _standing(memory: Memory) -> str:
+    """What a group that goes away would take with it; "" if nothing."""
+    if memory.pinned is not None:
+        return f"is pinned to {memory.pinned}"
+    if memory.held is not None:
+        return f"is held at {memory.held} by {memory.held_by}"
+    if memory.state != State.NORMAL.value or memory.bcp_percent:
+        return f"is {memory.state}, {memory.bcp_percent} % of its new calls at its BCP tenant"
+    return "is latched" if memory.latched else ""
