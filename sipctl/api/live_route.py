@@ -34,16 +34,18 @@ class LiveRoutes:
         self._snapshot: RoutingSnapshot | None = None
         self._book: RuleBook | None = None
 
-    def answer(self, view: View, number: str, trunk: str | None, caller: str | None) -> dict[str, Any]:
+    def answer(self, view: View, number: str, trunk: str | None, caller: str | None, unix_s: float) -> dict[str, Any]:
         """Where a call would go. Blocks while a new table is mapped: call it from a thread.
 
+        Args:
+            unix_s: when the call comes: hours are kept by it, and overlays and kill switches end by it.
         Raises: Problem 503 without a table, 404 for an unknown trunk, 400 when the trunk is left open and there are several.
         """
         snapshot = self._joined(view)
         index = _trunk_index(snapshot, trunk)
         asked = f"live revision {snapshot.revision}, states now"
         live = _live(snapshot, view)
-        body = route_answer(snapshot, live, asked, number, index, caller, book=self._book).body()
+        body = route_answer(snapshot, live, asked, number, index, caller, unix_s=unix_s, book=self._book).body()
         entries = [entry for entry in snapshot.entry_points if entry.name == body["entry_point"]]
         given = given_now(snapshot, live, [entry.group for entry in entries])
         return {**body, "given": given, "term": snapshot.term, "seq": snapshot.seq}

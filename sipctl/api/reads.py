@@ -63,7 +63,7 @@ async def route(request: web.Request) -> web.StreamResponse:
     if number is None:
         raise Problem(400, "bad-request", "number is missing", hint="/v1/route?number=%2B4930901820&trunk=carrier-one")
     trunk, caller = query_text(request, "trunk"), query_number(request, "from")
-    body = await asyncio.to_thread(request.app[LIVE_ROUTES].answer, state.seen(), number, trunk, caller)
+    body = await asyncio.to_thread(request.app[LIVE_ROUTES].answer, state.seen(), number, trunk, caller, state.wall_s())
     return json_answer(body)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from sipctl.control.ports import Answer, DecisionRecord, Notice
+from sipctl.routing.snapshot import Destination, Overlay
 from tests.api.support import RunningDesk, a_view
 from tests.api.test_api import get, post
+from tests.support.plans import a_state, a_table, a_topology
 
 Session = aiohttp.ClientSession
 OFF: dict[str, Any] = {
@@ -113,6 +117,21 @@ async def test_a_change_is_an_event_and_a_metric(ready: RunningDesk, admin: Sess
         'sipctl_notices_total{kind="overlay"} 1.0',
     ):  # fmt: skip
         assert line in text, line
+
+
+async def test_where_a_number_goes_now_follows_what_is_on_and_until_when(
+    desk: RunningDesk, admin: Session, tmp_path: Path
+) -> None:
+    topology = a_topology(overlays=(Overlay("evening", ((0, Destination(refuse=(480, 41))),)),))
+    table = a_table(topology)
+    (tmp_path / "table").write_bytes(table.image)
+    state = a_state(table, overlays=(("evening", desk.now_s + 60.0),))
+    desk.controller.say(msgspec.structs.replace(a_view(), state=state, table_path=str(tmp_path / "table")))
+    await desk.settled()
+    question = "/v1/route?number=%2B4930901820&trunk=carrier-one"
+    assert (await get(admin, question))["refused"] == 480
+    desk.now_s += 61.0
+    assert (await get(admin, question))["refused"] is None
 
 
 async def test_openapi_describes_them(admin: Session) -> None:
