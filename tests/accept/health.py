@@ -100,10 +100,7 @@ def _taken_down_by_calls(lab: Lab, bad: Sipp, *, silent: bool) -> list[str]:
     must(product.status()["groups"]["acme"]["state"] == "normal", "the group moved though half of its pair lived")
     coming.succeed(calls, 60)
     back = "not back within 45 s" if back_s is None else f"back after {back_s:.1f} s"
-    return [
-        f"down {took_s:.2f} s after the first failed call, {len(failures)} had failed; {back}; "
-        f"0 of {calls} calls lost"
-    ]
+    return [f"down {took_s:.2f} s after the first failed call, {len(failures)} had failed; {back}; 0 of {calls} calls lost"]
 
 
 def _failed_at(tried: list[float], *, silent: bool) -> list[float]:
@@ -122,9 +119,7 @@ def _wait_down(product: Product) -> float:
 def retry_after_is_a_rest_and_no_failover(lab: Lab) -> list[str]:
     """503 with Retry-After: no call for so long, then calls again; the group stays."""
     net, group = lab.net, lab.group
-    busy = start_refusing_sbc(
-        group, net[A], 503, "Service Unavailable", [f"Retry-After: {REST_S}"], short_messages=True
-    )
+    busy = start_refusing_sbc(group, net[A], 503, "Service Unavailable", [f"Retry-After: {REST_S}"], short_messages=True)
     start_sbc(group, net[B])
     product = lab.start(lab.plan(), A, B)
     calls = 200
