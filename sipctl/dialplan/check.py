@@ -11,10 +11,12 @@ from typing import Final
 
 import phonenumbers
 
+from sipctl.dialplan.lint.edge import lint_edge, may_be_one_call
+from sipctl.dialplan.lint.policy import lint_policy
 from sipctl.dialplan.load import IMPLIED_SITE, Draft
 from sipctl.dialplan.places import sent_to
 from sipctl.dialplan.report import Mark, Report, did_you_mean
-from sipctl.model.edge import MatchModel, PairModel, ReachModel, TrunkModel
+from sipctl.model.edge import PairModel, ReachModel, TrunkModel
 from sipctl.model.scalars import Endpoint
 
 TENANT_STATES: Final = ("in-service", "out-of-service", "draining", "disabled")
@@ -33,6 +35,8 @@ def check(draft: Draft, report: Report) -> None:
     _check_groups(draft, report)
     _check_entry_points(draft, report)
     _check_tests(draft, report)
+    lint_edge(draft, report)
+    lint_policy(draft, report)
 
 
 def known(draft: Draft, report: Report, section: str, kind: str, name: str | None, *place: str | int) -> bool:
@@ -116,37 +120,12 @@ def _check_ambiguous_trunks(draft: Draft, report: Report) -> None:
     for name, trunk in draft.trunks.items():
         for at, source in enumerate(trunk.sources):
             for other in holders.get(source, ()):
-                if (other, name) not in told and other != name and _are_ambiguous(draft, draft.trunks[other], trunk):
+                if (other, name) not in told and other != name and may_be_one_call(draft, draft.trunks[other], trunk):
                     told.add((other, name))
                     message = f"{name} and {other} both have the source {source}, and a call could be either"
                     hint = "add a condition under match to one of them"
                     report.add("trunk.ambiguous", draft.mark("trunks", name, "sources", at), message, hint)
             holders.setdefault(source, []).append(name)
-
-
-def _are_ambiguous(draft: Draft, one: TrunkModel, other: TrunkModel) -> bool:
-    everywhere = set(draft.names("listen"))
-    if not set(one.listen or everywhere) & set(other.listen or everywhere):
-        return False
-    if _conditions(one.match) != _conditions(other.match):
-        return False
-    a, b = one.match, other.match
-    if any(
-        x is not None and y is not None and x != y for x, y in ((a.listen, b.listen), (a.uri_host, b.uri_host), (a.tgrp, b.tgrp))
-    ):
-        return False
-    if (
-        a.called_prefix
-        and b.called_prefix
-        and not (a.called_prefix.startswith(b.called_prefix) or b.called_prefix.startswith(a.called_prefix))
-    ):
-        return False
-    return not any(name in b.header and b.header[name] != value for name, value in a.header.items())
-
-
-def _conditions(match: MatchModel) -> int:
-    fixed = (match.listen, match.uri_host, match.tgrp, match.called_prefix)
-    return sum(value is not None for value in fixed) + len(match.header)
 
 
 def _check_pairs(draft: Draft, report: Report) -> None:

@@ -17,6 +17,7 @@ from sipctl.dialplan.check import check
 from sipctl.dialplan.check_treatments import check_treatments, check_ways_back
 from sipctl.dialplan.flatten import Clash, block_clashes, exact_clashes, flatten
 from sipctl.dialplan.inventory import Inventory, read_dial, read_text
+from sipctl.dialplan.lint.numbers import lint_numbers
 from sipctl.dialplan.load import Draft, load
 from sipctl.dialplan.number_files import read_number_file
 from sipctl.dialplan.plan_tests import run_tests
@@ -71,6 +72,7 @@ def compile_plan(
     check_treatments(draft, report, today)
     inventory, scope_of_trunk = _gather(draft, report)
     _check_numbers(draft, inventory, report)
+    lint_numbers(draft, inventory, report)
     _report_ignored(draft, inventory, report)
     expressions = sum(inventory.counts)
     if report.has_errors:

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from sipctl.dialplan.lint.allow import Allow, read_allows
+from sipctl.dialplan.lint.secrets import hide_secrets
 from sipctl.errors import Finding, Severity
 
 MAX_FINDINGS: Final = 1_000
@@ -54,31 +55,46 @@ CODES: Final[Mapping[str, tuple[Severity, str]]] = {
     "plan.bad-share": ("error", "not a share such as 10%"),
     "plan.bad-address": ("error", "not an address, network, bind or SIP URI of the form expected"),
     "plan.unknown-name": ("error", "something is named that is not defined"),
+    "plan.secret": ("warning", "what looks like a password, key or token"),
     # edge
     "listen.wildcard": ("error", "a wildcard bind needs `advertise`: nobody can answer 0.0.0.0"),
     "listen.advertise": ("error", "`advertise` must have one address for each bind"),
     "listen.same-bind": ("error", "two listens bind the same address"),
     "listen.none": ("error", "there is no listen, so nothing can be received"),
     "trunk.ambiguous": ("error", "two trunks of one source cannot be told apart"),
+    "trunk.overlap": ("warning", "a source lies within a source of another trunk"),
+    "trunk.loop": ("warning", "the sources of a trunk hold an address of our own"),
     "trunk.country": ("error", "called_format: national needs a country; the country must exist"),
     "trunk.open": ("warning", "a source lets every address of the world call"),
     "pair.members": ("error", "a pair has either sbcs or srv, not both, not none"),
     "pair.no-listen": ("error", "no listen speaks the transport and family of an SBC"),
     "pair.single": ("warning", "a pair of one SBC has nothing that backs it up"),
+    "pair.same-host": ("warning", "the SBCs of a pair are one host"),
+    "pair.family": ("warning", "callers and SBCs have no address family in common"),
     "pair.unused": ("warning", "no tenant is reached by this pair"),
     "sbc.same-address": ("error", "two SBCs have one address"),
+    "sbc.is-us": ("error", "an SBC is a socket of our own"),
     "site.needed": ("error", "there are several sites, so each trunk and pair must name its own"),
     "tenant.reach": ("error", "a tenant is reached twice in the same way"),
+    "tenant.max-calls": ("warning", "a tenant may have more calls than its SBCs take"),
+    "probe.slow": ("warning", "probes notice a silent SBC too late"),
     # dial plan
     "group.same-tenant": ("error", "primary and BCP tenant are the same"),
     "group.shared-pair": ("warning", "primary and BCP tenant stand behind the same SBC pair"),
+    "group.same-host": ("warning", "primary and BCP tenant have SBCs on one host"),
+    "group.same-site": ("warning", "all SBCs of primary and BCP tenant stand in one site"),
+    "group.bcp-smaller": ("warning", "the BCP tenant takes fewer calls than the primary"),
     "group.ramp": ("error", "a ramp's shares must grow and end at 100%"),
     "entry.no-numbers": ("warning", "an entry point has no number"),
     "entry.private": ("error", "a private number needs `trunks` with called_format: exact"),
+    "entry.bcp-missing": ("warning", "no number at the BCP tenant, where others of the group have one"),
+    "entry.max-calls": ("warning", "an entry point may have more calls than its primary tenant takes"),
     "number.bad": ("error", "not a number, range or pattern"),
     "number.separators": ("warning", "spaces or hyphens in numbers were removed"),
+    "number.impossible": ("warning", "no country has numbers such as this one"),
     "number.duplicate": ("error", "a number stands twice"),
     "number.overlap": ("error", "two ranges or two patterns of equal precedence share numbers"),
+    "number.shadowed": ("warning", "a range or pattern of which more precise entries leave nothing"),
     "number.too-wide": ("error", "a pattern has too many free places before fixed digits"),
     "number.called-at": ("error", "called_at is no number with trailing Xs, or copies more digits than a number has"),
     "except.unused": ("warning", "an `except` takes nothing away"),
@@ -119,6 +135,9 @@ CODES: Final[Mapping[str, tuple[Severity, str]]] = {
     "test.trunk": ("error", "a test must name its trunk when there are several"),
     "test.at": ("error", "not a date and time with its zone, or one the clocks skip"),
     "test.given": ("error", "a test assumes a state that does not exist"),
+    "test.given-idle": ("warning", "a test assumes a state of what its call does not touch"),
+    "test.nothing": ("warning", "a test expects nothing"),
+    "test.same": ("warning", "a test asks and expects what another does"),
     "plan.ids": ("error", "no numeric id is left for a new name"),
     "plan.too-many-findings": ("error", "there are more errors than are listed"),
     "plan.more-findings": ("warning", "there are more warnings than are listed"),
@@ -165,12 +184,8 @@ class Report:
         self.allowed = 0  # findings an allowance hides
         self.are_tests_run = False  # else an allowance of a failing test cannot show its use
 
-    def add(self, code: str, mark: Mark, message: str, hint: str = "", excerpt: str | None = None) -> None:
-        """Note one problem; its severity is that of its code.
-
-        Args:
-            excerpt: instead of the line as written, where that must not be shown.
-        """
+    def add(self, code: str, mark: Mark, message: str, hint: str = "") -> None:
+        """Note one problem; its severity is that of its code."""
         severity = CODES[code][0]
         seen = (mark.path, mark.line, mark.column, code, message)
         if seen in self._seen or (is_allowable(code) and self._is_allowed(code, mark)):
@@ -180,12 +195,15 @@ class Report:
             return
         self._seen.add(seen)
         self._of_code[code] = self._of_code.get(code, 0) + 1
-        shown = self.line_at(mark) if excerpt is None else excerpt[:MAX_EXCERPT_CHARS]
-        self._found.append(Finding(mark.path, mark.line, mark.column, code, severity, message, hint, shown))
+        self._found.append(Finding(mark.path, mark.line, mark.column, code, severity, message, hint, self.line_at(mark)))
 
     def is_full(self, code: str) -> bool:
         """Whether another finding of this code would only be counted; who makes findings by the row asks before it explains."""
         return len(self._found) >= MAX_FINDINGS or self._of_code.get(code, 0) >= MAX_FINDINGS_OF_A_CODE
+
+    def has(self, code: str) -> bool:
+        """Whether such a finding was made."""
+        return code in self._of_code
 
     def drop(self, code: str, count: int = 1) -> None:
         """Count findings nobody wants to read any more."""
@@ -196,7 +214,7 @@ class Report:
         self._named_at.setdefault(path, mark)
 
     def line_at(self, mark: Mark) -> str:
-        """The line a mark stands in, as written."""
+        """The line a mark stands in, as written but for secrets."""
         if mark.line < 1 or mark.path not in self._files:
             return ""
         data = self._files[mark.path]
@@ -208,7 +226,7 @@ class Report:
         start = starts[mark.line - 1]
         end = starts[mark.line] if mark.line < len(starts) else len(data)
         line = data[start : min(end, start + _MOST_EXCERPT_BYTES)].removeprefix(b"\xef\xbb\xbf")
-        return line.decode(errors="replace").rstrip("\r\n")[:MAX_EXCERPT_CHARS]
+        return hide_secrets(line.decode(errors="replace").rstrip("\r\n")[:MAX_EXCERPT_CHARS])
 
     @property
     def has_errors(self) -> bool:
