@@ -9,18 +9,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from sipctl.routing.answers import NoRoute, Route, told
+from sipctl.routing.explain_judged import SIDES, Asked, acted, entry_steps, place_limits_step
 from sipctl.routing.explain_number import number_step, rules_step
-from sipctl.routing.explain_sbcs import SIDES, STATES, Scene, advance_steps, sbcs_step
+from sipctl.routing.explain_sbcs import STATES, Scene, advance_steps, sbcs_step
 from sipctl.routing.join import RoutingSnapshot
+from sipctl.routing.judged import Call, is_stopped
 from sipctl.routing.live import Live
-from sipctl.routing.resolve import SHARE_STEPS, NoRoute, Route, drawn_side, place_of, resolve
+from sipctl.routing.resolve import resolve
 from sipctl.routing.rulebook import RuleBook
 from sipctl.routing.select import Target, arrange
-from sipctl.routing.snapshot import Admin
-from sipctl.routing.steps import FACT, PASSED, REFUSED, TAKEN, Step, step
+from sipctl.routing.steps import FACT, REFUSED, TAKEN, Step, step
 
 ANONYMOUS: Final = b"anonymous"  # who calls without a number, here and in a plan's tests; a router takes the Call-ID
-_SHARE_PERCENT: Final = SHARE_STEPS // 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,11 @@ class RouteAnswer:
     entry_point: str | None
     group: str | None
     side: str | None
-    tenant: str | None
+    tenant: str | None  # or what stands for an SBC pair or an exit: "pair:NAME", "exit:NAME"
     called: str | None  # what is dialled at the chosen tenant
     rule: str | None
     reason: str
+    retargets: tuple[str, ...]  # by which ways it left the entry point it was dialled to, a sentence each
     targets: tuple[Attempt, ...]
     tree: Step
 
@@ -75,25 +77,33 @@ def route_answer(
     trunk: int,
     caller: str | None = None,
     now_s: float = 0.0,
+    unix_s: float | None = None,
     book: RuleBook | None = None,
 ) -> RouteAnswer:
     """Ask `resolve` for one call and say all of its answer.
 
     Args:
         asked: the first line of the answer: of what plan and what states.
-        number: as the trunk writes it; caller: its number, which a ramp's share is drawn from.
+        number: as the trunk writes it; caller: its number, which shares are drawn from.
+        now_s: the clock of `live`; unix_s: wall time; None where the answer does not depend on it.
         book: the table's rules, for whoever asks often; made here otherwise.
+    Raises: WallTimeNeededError if the answer depends on the time and `unix_s` is None.
     """
     share_key = caller.encode() if caller else ANONYMOUS
     dialled = number if snapshot.trunks[trunk].called_format == "exact" else number.replace("\u00a0", " ")
-    found = resolve(snapshot, live, trunk, dialled, None, share_key, now_s)
+    found = resolve(snapshot, live, trunk, dialled, None, share_key, now_s, unix_s=unix_s)
     steps = _until_entry_point(snapshot, book or RuleBook(snapshot.table.numbers), trunk, dialled)
+    if steps[-1].verdict != REFUSED:
+        called = str(steps[0].facts["called"])
+        treatment, key = snapshot.table.numbers.lookup(trunk, called)
+        story = Asked(snapshot, live, Call(trunk, called, key, treatment, share_key, now_s, False, unix_s))
+        steps += _judged_steps(story, found)
     by = f"{number} on trunk {snapshot.trunks[trunk].name}" + (f" from {caller}" if caller else "")
     if isinstance(found, NoRoute):
-        steps += _refused_steps(snapshot, live, found, trunk, share_key, now_s, steps)
-        tree = step("call", REFUSED, by, *steps)
-        return _refused(snapshot, found, asked, number, trunk, caller, tree)
-    steps += _routed_steps(snapshot, live, found, share_key, now_s)
+        text = f"refused with {found.status} (Q.850 cause {found.cause}): {found.reason}"
+        steps.append(step("answer", REFUSED, text, status=found.status, cause=found.cause, limit=found.limit))
+        return _refused(snapshot, found, asked, number, trunk, caller, step("call", REFUSED, by, *steps))
+    steps.append(step("answer", TAKEN, found.why()))
     return _routed(snapshot, live, found, asked, number, caller, now_s, step("call", TAKEN, by, *steps))
 
 
@@ -116,6 +126,7 @@ def _refused(
         called=None,
         rule=None,
         reason=found.reason,
+        retargets=tuple(told(snapshot, way) for way in found.retargets),
         targets=(),
         tree=tree,
     )
@@ -124,6 +135,7 @@ def _refused(
 def _routed(
     snapshot: RoutingSnapshot, live: Live, route: Route, asked: str, number: str, caller: str | None, now_s: float, tree: Step
 ) -> RouteAnswer:
+    in_group = route.stand_in < 0
     return RouteAnswer(
         asked=asked,
         revision=snapshot.revision,
@@ -134,12 +146,13 @@ def _routed(
         q850_cause=None,
         limit=None,
         entry_point=snapshot.entry_points[route.entry_point].name,
-        group=snapshot.groups[route.group].name,
-        side=SIDES[route.side],
+        group=snapshot.groups[route.group].name if in_group else None,
+        side=SIDES[route.side] if in_group else None,
         tenant=snapshot.tenants[route.tenant].name,
         called=route.called[route.side],
         rule=route.rule,
         reason=route.why(),
+        retargets=tuple(told(snapshot, way) for way in route.retargets),
         targets=tuple(
             Attempt(
                 sbc=snapshot.sbcs[target.sbc].name,
@@ -166,87 +179,50 @@ def _until_entry_point(snapshot: RoutingSnapshot, book: RuleBook, trunk: int, nu
     return [written, rules_step(snapshot, book, trunk, str(written.facts["called"]))]
 
 
-def _refused_steps(
-    snapshot: RoutingSnapshot, live: Live, found: NoRoute, trunk: int, share_key: bytes, now_s: float, before: list[Step]
-) -> list[Step]:
-    """What came after the number was found, up to what refused the call."""
+def _judged_steps(story: Asked, found: Route | NoRoute) -> list[Step]:
+    """What came after the number was found: the entry points it left, the one it came to, and the SBCs."""
+    snapshot = story.snapshot
     steps: list[Step] = []
-    if before[-1].verdict != REFUSED and found.entry_point is not None:
-        group_at = snapshot.entry_points[found.entry_point].group
-        group = snapshot.groups[group_at]
-        share = snapshot.decision[group_at].bcp_percent
-        side = 0 if share <= 0 else 1 if share >= 100 else drawn_side(int(group.id), share, share_key)
-        steps.append(_group_step(snapshot, group_at, side, share_key))
-        steps.append(_limits_step(snapshot, live, trunk, found.entry_point, (group.primary, group.bcp)[side], now_s))
-        if steps[-1].verdict != REFUSED:
-            scene = Scene(snapshot, live, trunk, group_at, side, (), False, now_s)
-            steps.append(sbcs_step(scene))
-    text = f"refused with {found.status} (Q.850 cause {found.cause}): {found.reason}"
-    steps.append(step("answer", REFUSED, text, status=found.status, cause=found.cause, limit=found.limit))
+    for way in found.retargets:
+        steps.append(
+            step("sent-on", TAKEN, told(snapshot, way), *entry_steps(story, way.entry_point), reason=way.reason, by=way.by)
+        )
+        acted(story, way)
+    if isinstance(found, Route):
+        return [*steps, *_arrived(story, found)]
+    assert found.entry_point is not None
+    told_here = entry_steps(story, found.entry_point)
+    steps += told_here
+    if told_here[-1].verdict == TAKEN:  # it was sent to an SBC pair or an exit, which does not take it
+        steps.append(step("place", REFUSED, found.reason, limit=found.limit))
+    elif told_here[-1].verdict != REFUSED:
+        group, side = story.drawn(found.entry_point)
+        steps.append(sbcs_step(Scene(snapshot, story.live, story.call.trunk, group, side, (), False, story.call.now_s)))
     return steps
 
 
-def _routed_steps(snapshot: RoutingSnapshot, live: Live, route: Route, share_key: bytes, now_s: float) -> list[Step]:
-    attempts = arrange(route, live, now_s).targets
-    scene = Scene(snapshot, live, route.trunk, route.group, route.side, attempts, bool(route.crossing), now_s)
-    return [
-        _group_step(snapshot, route.group, route.side, share_key),
-        _limits_step(snapshot, live, route.trunk, route.entry_point, route.tenant, now_s),
-        sbcs_step(scene),
-        advance_steps(scene),
-        _invite_step(snapshot, route, attempts[0][0]),
-        step("answer", TAKEN, route.why()),
-    ]
-
-
-def _group_step(snapshot: RoutingSnapshot, group_at: int, side: int, share_key: bytes) -> Step:
-    """Where the group's new calls go, and on which side of a ramp this caller falls."""
-    group, decision = snapshot.groups[group_at], snapshot.decision[group_at]
-    share = decision.bcp_percent
-    tenant = snapshot.tenants[(group.primary, group.bcp)[side]].name
-    steps = [
-        step("policy", FACT, f"failover {group.failover}, failback {group.failback}, advance_across {group.advance_across}"),
-        step("decision", FACT, f"{decision.reason} (epoch {decision.epoch})", epoch=decision.epoch, bcp_percent=share),
-    ]
-    if decision.pinned:
-        steps.append(step("pin", FACT, "pinned: nothing automatic moves it, and no call crosses"))
-    if decision.left is not None:
-        steps.append(step("left", FACT, f"an operator left the {decision.left} tenant: no call crosses to it"))
-    if 0 < share < 100:
-        place = place_of(int(group.id), share_key)
-        bounds = f"the primary takes those below {100 - share}"
-        text = f"shared, {100 - share} % to the primary: this caller stands at {place / _SHARE_PERCENT:.2f} of 100, {bounds}"
-        steps.append(step("share", PASSED, text, place=place, primary_percent=100 - share, side=SIDES[side]))
-    text = f"group {group.name} sends this call to its {SIDES[side]} tenant {tenant}"
-    return step("group", PASSED, text, *steps, group=group.name, side=SIDES[side], tenant=tenant)
-
-
-def _limits_step(snapshot: RoutingSnapshot, live: Live, trunk: int, entry_at: int, tenant: int, now_s: float) -> Step:
-    """Every limit with its count of the moment, in the order of `resolve`; the first one reached ends the call."""
-    sender, entry, takes = snapshot.trunks[trunk], snapshot.entry_points[entry_at], snapshot.tenants[tenant]
-    steps: list[Step] = []
-    if snapshot.trunk_admin[trunk] != Admin.ENABLED:
-        wish = Admin(snapshot.trunk_admin[trunk]).name.lower()
-        steps.append(step("limit", REFUSED, f"trunk {sender.name} is {wish}", limit="trunk-admin"))
-    steps += [
-        _limit("trunk-max-calls", f"calls of trunk {sender.name}", sender.max_calls, live.trunk_calls[trunk]),
-        _limit("trunk-max-cps", f"new calls a second of trunk {sender.name}", sender.max_cps, live.trunk_cps(trunk, now_s)),
-        _limit("entry-point", f"calls of entry point {entry.name}", entry.max_calls, live.entry_calls[entry_at]),
-        _limit("tenant", f"calls of tenant {takes.name}", takes.max_calls, live.tenant_calls[tenant]),
-    ]
-    reached = next((one for one in steps if one.verdict == REFUSED), None)
-    if reached is not None:
-        return step("limits", REFUSED, reached.text, *steps, limit=reached.facts["limit"])
-    count = sum("most" in one.facts for one in steps)
-    return step("limits", PASSED, f"{count} set, none reached" if count else "none is set", *steps)
-
-
-def _limit(slug: str, what: str, most: int | None, count: float) -> Step:
-    shown = f"{count:.0f}"
-    if most is None:
-        return step("limit", FACT, f"{what}: {shown}, no limit", limit=slug, count=count)
-    full = ": reached" if count >= most else ""
-    return step("limit", REFUSED if full else PASSED, f"{what}: {shown} of {most}{full}", limit=slug, count=count, most=most)
+def _arrived(story: Asked, route: Route) -> list[Step]:
+    snapshot, live = story.snapshot, story.live
+    attempts = arrange(route, live, story.call.now_s).targets
+    judged = snapshot.judged[route.entry_point]
+    group = snapshot.groups[route.group]
+    other = group.primary if route.side else group.bcp
+    stopped = judged is not None and is_stopped(judged, story.call, route.group, other)
+    scene = Scene(
+        snapshot,
+        live,
+        route.trunk,
+        route.group,
+        route.side,
+        attempts,
+        bool(route.crossing),
+        story.call.now_s,
+        route.stand_in,
+        stopped,
+    )
+    to_place = route.stand_in >= 0
+    before = [place_limits_step(story, route.stand_in)] if to_place else entry_steps(story, route.entry_point)
+    return [*before, sbcs_step(scene), advance_steps(scene), _invite_step(snapshot, route, attempts[0][0])]
 
 
 def _invite_step(snapshot: RoutingSnapshot, route: Route, target: Target) -> Step:

@@ -29,9 +29,13 @@ class Scene:
     attempts: tuple[tuple[Target, bool], ...]
     crosses: bool  # the route has targets at the other tenant
     now_s: float
+    stand_in: int = -1  # index of the tenant that stands for an SBC pair or exit, if the call goes there
+    stopped: bool = False  # a kill switch stands against the other tenant
 
     def tenant(self, side: int) -> int:
-        """Index of the group's tenant of a side."""
+        """Index of the group's tenant of a side, or of the stand-in."""
+        if self.stand_in >= 0:
+            return self.stand_in
         group = self.snapshot.groups[self.group]
         return group.primary if side == Side.PRIMARY else group.bcp
 
@@ -56,7 +60,8 @@ def sbcs_step(scene: Scene) -> Step:
             for sbc in snapshot.pairs[reach.pair].sbcs
             if not snapshot.sbcs[sbc].host
         ]
-    steps.append(_crossing(scene))
+    if scene.stand_in < 0:
+        steps.append(_crossing(scene))
     if not scene.attempts:
         return step("sbcs", REFUSED, "no SBC may take this call", *steps)
     names = tuple(snapshot.sbcs[target.sbc].name for target, _ in scene.attempts)
@@ -117,6 +122,8 @@ def _why_not(scene: Scene) -> str:
         return "an operator left it"
     if snapshot.tenant_admin[at] != Admin.ENABLED:
         return f"it is {Admin(snapshot.tenant_admin[at]).name.lower()}"
+    if scene.stopped:
+        return "a kill switch stops it"
     if most is not None and scene.live.tenant_calls[at] >= most:
         return f"it has its {most} calls"
     return "none of its SBCs may take calls"
@@ -136,7 +143,8 @@ def _attempt(scene: Scene, place: int, target: Target, trial: bool) -> Step:
     notes += _load(scene, target)
     pair, tenant = snapshot.pairs[sbc.pair], snapshot.tenants[target.tenant].name
     drawn = ", drawn by weight" if pair.strategy == "load-share" and len(pair.sbcs) > 1 else ""
-    where = f"{SIDES[target.side]} tenant {tenant}{_nearness(scene, pair.site)}{drawn}"
+    whose = f"{SIDES[target.side]} tenant {tenant}" if scene.stand_in < 0 else tenant.replace(":", " ")
+    where = f"{whose}{_nearness(scene, pair.site)}{drawn}"
     return step(
         "sbc",
         TAKEN,

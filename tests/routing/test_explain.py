@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from random import Random
 from typing import Any
-
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sipctl.call import setup
 from sipctl.routing import explain_sbcs
@@ -14,9 +13,26 @@ from sipctl.routing.explain import RouteAnswer, route_answer
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.live import Live
 from sipctl.routing.numbers import EXACT_TEXT
-from sipctl.routing.resolve import NoRoute, resolve
+from sipctl.routing.resolve import NoRoute, Route, resolve
 from sipctl.routing.select import arrange
-from sipctl.routing.snapshot import Admin, Decision, Side
+from sipctl.routing.snapshot import (
+    Admin,
+    Decision,
+    Destination,
+    EntryPoint,
+    EntryPointId,
+    Exit,
+    GroupId,
+    Overlay,
+    Reach,
+    Schedule,
+    Side,
+    Switch,
+    Tenant,
+    TenantId,
+    Topology,
+    Zone,
+)
 from sipctl.routing.steps import REFUSED, SKIPPED, TAKEN, VERDICTS, Step
 from tests.support.plans import a_live, a_snapshot, a_topology, the_numbers
 
@@ -194,82 +210,185 @@ def test_waits_told_are_those_of_the_call_core() -> None:
 
 # -- the tree never answers otherwise than resolve -------------------------------------------------------------------------------
 
-WISHES = st.sampled_from([Admin.ENABLED, Admin.ENABLED, Admin.ENABLED, Admin.DRAINING, Admin.DISABLED])
-LIMITS = st.sampled_from([None, None, None, 1, 3])
-DECISIONS = st.builds(
-    Decision,
-    bcp_percent=st.sampled_from([0, 0, 10, 50, 90, 100]),
-    pinned=st.booleans(),
-    left=st.sampled_from([None, None, "primary", "bcp"]),
-)
+KIND_OF = {"switch": "switches", "overlay": "overlays", "closed": "schedule", "overflow": "limits", "unusable": "unusable"}
+NUMBERS = (SALES, SUPPORT, "+493090182150", "+49309", "+49999", "5501", "030", "x", "+49 30 901820")
+PLANS = 250
+CALLS_A_PLAN = 6
+ASKED_AT_S = 100.0  # a Thursday in 1970, one minute past midnight
 
 
-@st.composite
-def calls(draw: st.DrawFn) -> tuple[RoutingSnapshot, Live, int, str, str | None]:
-    """A plan in some state, counts, rests, suspicion, and one call."""
-    plain = a_topology()
-    topology = a_topology(
-        trunks=tuple(
-            replace(trunk, max_calls=draw(LIMITS), max_cps=draw(LIMITS), overlap=draw(st.booleans())) for trunk in plain.trunks
-        ),
-        sbcs=tuple(replace(sbc, max_calls=draw(LIMITS)) for sbc in plain.sbcs),
-        pairs=tuple(replace(pair, strategy=draw(st.sampled_from(["active-standby", "load-share"]))) for pair in plain.pairs),
-        tenants=tuple(replace(tenant, max_calls=draw(LIMITS)) for tenant in plain.tenants),
-        groups=(replace(plain.groups[0], advance_across=draw(st.sampled_from(["never", "to-bcp", "both"]))),),
-        entry_points=tuple(
-            replace(entry, max_calls=draw(LIMITS), trunks=draw(st.sampled_from([None, None, (0,), (1,), (0, 1)])))
-            for entry in plain.entry_points
-        ),
-    )
-    snapshot = a_snapshot(
-        topology,
-        decisions={"acme": draw(DECISIONS)},
-        sbc_admin={sbc.name: draw(WISHES) for sbc in plain.sbcs},
-        tenant_admin={tenant.name: draw(WISHES) for tenant in plain.tenants},
-        trunk_admin={trunk.name: draw(WISHES) for trunk in plain.trunks},
-    )
-    live = Live.for_snapshot(snapshot)
-    few = st.integers(0, 3)
-    for index in range(len(snapshot.sbcs)):
-        live.operating[index] = draw(st.integers(0, 2))
-        live.resting_until_s[index] = draw(st.sampled_from([0.0, 0.0, 30.0]))
-        live.suspect[index] = draw(st.booleans())
-        live.trial_due_s[index] = draw(st.sampled_from([0.0, 5.0]))
-        live.sbc_calls[index] = draw(few)
-    live.tenant_calls = [draw(few) for _ in snapshot.tenants]
-    live.trunk_calls = [draw(few) for _ in snapshot.trunks]
-    live.entry_calls = [draw(few) for _ in snapshot.entry_points]
-    for trunk in range(len(snapshot.trunks)):
-        for _ in range(draw(few)):
-            live.note_new_call(trunk, 0.0)
-    live.version += 1
-    live.reflag(0.0)
-    number = draw(st.sampled_from([SALES, SUPPORT, "+493090182150", "+49309", "+49999", "5501", "030", "x", "+49 30 901820"]))
-    return snapshot, live, draw(st.integers(0, 1)), number, draw(st.sampled_from([None, "+4922111", "+4922112"]))
+class Dice(Random):
+    """Draws the parts of a plan; the same number of a plan gives the same plan."""
+
+    def wish(self) -> Admin:
+        return self.choice([Admin.ENABLED] * 4 + [Admin.DRAINING, Admin.DISABLED])
+
+    def limit(self) -> int | None:
+        return self.choice([None, None, None, 1, 3])
+
+    def few(self) -> int:
+        return self.choice([0, 0, 1, 3])
+
+    def decision(self) -> Decision:
+        left = self.choice([None, None, "primary", "bcp"])
+        return Decision(bcp_percent=self.choice([0, 0, 10, 50, 90, 100]), pinned=self.random() < 0.2, left=left)
+
+    def place(self, is_last: bool = False) -> Destination:
+        """A refusal, an SBC pair, an exit, or, but for the last entry point, that one: so no plan goes in circles."""
+        kind = self.randrange(3 if is_last else 4)
+        if kind == 0:
+            return Destination(refuse=(self.choice([480, 503]), 41))
+        return Destination(entry_point=2) if kind == 3 else Destination(tenant=kind + 1, called=self.choice(["ann-1", None]))
+
+    def entry_point(self, number: int, name: str) -> EntryPoint:
+        is_last = number == 3
+        keeps_hours = self.random() < 0.4
+        overflow = [self.place(is_last) for _ in range(self.choice([0, 0, 1, 2]))]
+        return EntryPoint(
+            id=EntryPointId(number),
+            name=name,
+            group=0,
+            max_calls=self.limit(),
+            trunks=self.choice([None, None, None, (0,), (1,), (0, 1)]),
+            split=self.choice([(), (), ((0, 70), (1, 30))]),
+            schedule=0 if keeps_hours else None,
+            closed=self.place(is_last) if keeps_hours else None,
+            overflow=tuple(to for to in overflow if to.refuse is None),
+            unusable=self.place(is_last) if self.random() < 0.5 else None,
+        )
+
+    def topology(self) -> Topology:
+        plain = a_topology()
+        stand_ins = (
+            Tenant(id=TenantId(3), name="pair:ams", reached_by=(Reach(1),), kind="pair"),
+            Tenant(id=TenantId(4), name="exit:pstn", reached_by=(Reach(0),), kind="exit", max_calls=self.limit()),
+        )
+        groups = tuple(
+            replace(plain.groups[0], id=GroupId(1 + at), name=name, primary=at, bcp=1 - at, advance_across=across)
+            for at, name in enumerate(("acme", "pilot"))
+            for across in [self.choice(["never", "to-bcp", "both"])]
+        )
+
+        def some() -> tuple[int, ...] | None:
+            return self.choice([None, None, (0,), (1,)])
+
+        windows = self.choice([((0, 10_080),), ((4_320, 4_330),), ((0, 60),)])  # always, now, not now
+        return a_topology(
+            trunks=tuple(
+                replace(one, max_calls=self.limit(), max_cps=self.limit(), overlap=self.few() > 0) for one in plain.trunks
+            ),
+            sbcs=tuple(replace(sbc, max_calls=self.limit()) for sbc in plain.sbcs),
+            pairs=tuple(replace(pair, strategy=self.choice(["active-standby", "load-share"])) for pair in plain.pairs),
+            tenants=(*(replace(tenant, max_calls=self.limit()) for tenant in plain.tenants), *stand_ins),
+            groups=groups,
+            entry_points=tuple(self.entry_point(at, name) for at, name in enumerate(("acme-sales", "acme-support", "night"), 1)),
+            zones=(Zone("Etc/UTC", (), (0,)),),
+            schedules=(Schedule("hours", 0, windows),),
+            exits=(Exit("pstn", 3, ("+49.",)),),
+            overlays=(
+                Overlay("storm", ((0, self.place()),), self.choice([None, self.place()])),
+                Overlay("quiet", ((1, self.place()),)),
+            ),
+            switches=(
+                Switch("stop", self.place(), entry_points=some(), trunks=some()),
+                Switch("halt", self.place(), groups=some(), tenants=some()),
+            ),
+        )
+
+    def on(self, *names: str) -> tuple[tuple[str, float], ...]:
+        return tuple((name, self.choice([0.0, 50.0, 500.0])) for name in names if self.random() < 0.25)
+
+    def snapshot(self) -> RoutingSnapshot:
+        topology = self.topology()
+        return a_snapshot(
+            topology,
+            decisions={"acme": self.decision(), "pilot": self.decision()},
+            sbc_admin={sbc.name: self.wish() for sbc in topology.sbcs},
+            tenant_admin={tenant.name: self.wish() for tenant in topology.tenants},
+            trunk_admin={trunk.name: self.choice([Admin.ENABLED] * 9 + [Admin.DISABLED]) for trunk in topology.trunks},
+            overlays=self.on("storm", "quiet"),
+            switches=self.on("stop", "halt"),
+        )
+
+    def live(self, snapshot: RoutingSnapshot) -> Live:
+        live = Live.for_snapshot(snapshot)
+        for index in range(len(snapshot.sbcs)):
+            live.operating[index] = self.choice([0, 1, 1, 2])
+            live.resting_until_s[index] = self.choice([0.0, 0.0, 30.0])
+            live.suspect[index] = self.random() < 0.3
+            live.trial_due_s[index] = self.choice([0.0, 5.0])
+            live.sbc_calls[index] = self.few()
+        live.tenant_calls = [self.few() for _ in snapshot.tenants]
+        live.trunk_calls = [self.few() for _ in snapshot.trunks]
+        live.entry_calls = [self.few() for _ in snapshot.entry_points]
+        for _ in range(self.few()):
+            live.note_new_call(0, 0.0)
+        live.version += 1
+        live.reflag(0.0)
+        return live
 
 
-@settings(max_examples=150, deadline=None)
-@given(call=calls())
-def test_every_step_agrees_with_what_resolve_answers(call: tuple[RoutingSnapshot, Live, int, str, str | None]) -> None:
-    snapshot, live, trunk, number, caller = call
-    answer = route_answer(snapshot, live, "asked", number, trunk, caller)
-    truth = resolve(snapshot, live, trunk, number, None, (caller or "anonymous").encode(), 0.0)
+def test_every_step_agrees_with_what_resolve_answers() -> None:
+    """Random plans, states and calls; each way through the story is met by some of them."""
+    met: Counter[str] = Counter()
+    for plan in range(PLANS):
+        dice = Dice(plan)
+        snapshot = dice.snapshot()
+        live = dice.live(snapshot)
+        for _ in range(CALLS_A_PLAN):
+            call = (dice.choice([0, 0, 1]), dice.choice(NUMBERS), dice.choice([None, "+4922111", "+4922112"]))
+            try:
+                met.update(ways_told(snapshot, live, *call))
+            except AssertionError as wrong:
+                raise AssertionError(f"plan {plan}, call {call}") from wrong
+    ways = {*KIND_OF, *KIND_OF.values(), "number", "rules", "place", "sbcs", "routed", "refused", "group", "stand-in"}
+    assert min(met[way] for way in ways) >= 3, met
+
+
+def last_place(truth: Route | NoRoute) -> int | str:
+    """The entry point, SBC pair or exit at which a call's ways end."""
+    if isinstance(truth, Route) and truth.stand_in >= 0:
+        return {2: "SBC pair ams", 3: "exit pstn"}[truth.stand_in]
+    assert truth.entry_point is not None or not truth.retargets
+    return truth.entry_point if truth.entry_point is not None else ""
+
+
+def ways_told(snapshot: RoutingSnapshot, live: Live, trunk: int, number: str, caller: str | None) -> set[str]:
+    """Hold one call's tree against `resolve`; returns what the call met."""
+    answer = route_answer(snapshot, live, "asked", number, trunk, caller, unix_s=ASKED_AT_S)
+    truth = resolve(snapshot, live, trunk, number, None, (caller or "anonymous").encode(), 0.0, unix_s=ASKED_AT_S)
     tree = answer.tree
-    judged = {step.kind: step for step in tree.steps}
-    refusing = [step for step in tree.steps if step.verdict == REFUSED]
+    top = list(tree.steps)
+    refusing = [step for step in top if step.verdict == REFUSED]
     assert all(step.verdict in VERDICTS for step in tree.walk())
-    assert answer.body()["tree"]["verdict"] == tree.verdict == tree.steps[-1].verdict
+    assert answer.body()["tree"]["verdict"] == tree.verdict == top[-1].verdict
+    hops = [step for step in top if step.kind == "sent-on"]
+    assert [(step.facts["reason"], step.facts["by"]) for step in hops] == [(way.reason, way.by) for way in truth.retargets]
+    for hop in hops:  # the last thing judged there is what sent the call on, and nothing before it ended anything
+        assert [step.verdict for step in hop.steps if step.verdict in (TAKEN, REFUSED)] == [TAKEN]
+        assert hop.steps[-1].verdict == TAKEN and hop.steps[-1].kind == KIND_OF[hop.facts["reason"]]
+        assert hop.steps[-1].facts.get("by", "") == hop.facts["by"]
+    for hop, after in zip(hops, [*(way.entry_point for way in truth.retargets[1:]), last_place(truth)], strict=False):
+        where = snapshot.entry_points[after].name if isinstance(after, int) else after
+        assert f"goes on to {where}" in hop.steps[-1].text.replace("entry point ", "")
+    met = {str(hop.facts["reason"]) for hop in hops}
     if isinstance(truth, NoRoute):
         assert (answer.refused, answer.q850_cause, answer.reason) == (truth.status, truth.cause, truth.reason)
-        assert [step.kind for step in refusing][-1] == "answer" and len(refusing) == 2  # one step refuses, the answer says so
+        assert len(refusing) == 2 and top[-1].kind == "answer" and refusing[0] is top[-2]  # one step refuses, the answer says so
         assert refusing[0].facts.get("limit") == truth.limit
         assert refusing[0].facts.get("status", truth.status) == truth.status
-        return
+        if truth.step is not None and truth.limit is None and refusing[0].kind != "place":
+            assert (refusing[0].kind, refusing[0].facts.get("by", "")) == (KIND_OF[truth.step], truth.by)
+        return met | {"refused", refusing[0].kind}
     assert refusing == [] and answer.refused is None
+    judged = {step.kind: step for step in top}
     taken = [step for step in found(tree, "rule") if step.verdict == TAKEN]
     assert [step.facts["rule"] for step in taken] == [truth.rule] or truth.rule == EXACT_TEXT
-    assert judged["rules"].facts["entry_point"] == answer.entry_point == snapshot.entry_points[truth.entry_point].name
-    assert judged["group"].facts["side"] == answer.side == ("primary" if truth.side == Side.PRIMARY else "bcp")
+    assert answer.entry_point == snapshot.entry_points[truth.entry_point].name
+    if truth.stand_in < 0:
+        assert judged["group"].facts["group"] == answer.group == snapshot.groups[truth.group].name
+        assert judged["group"].facts["side"] == answer.side == ("primary" if truth.side == Side.PRIMARY else "bcp")
+        assert not [step for step in top[:-1] if step.verdict == TAKEN and step.kind != "sent-on"]
     tried = arrange(truth, live, 0.0).targets
     told = [step for step in found(tree, "sbc") if step.verdict == TAKEN]
     assert [(step.facts["sbc"], step.facts["trial"]) for step in told] == [
@@ -279,3 +398,4 @@ def test_every_step_agrees_with_what_resolve_answers(call: tuple[RoutingSnapshot
         snapshot.sbcs[target.sbc].name for target, _ in tried
     )
     assert judged["answer"].text == truth.why()
+    return met | {"routed", "stand-in" if truth.stand_in >= 0 else "group"}
