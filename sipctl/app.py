@@ -185,6 +185,7 @@ def _controller(arguments: argparse.Namespace) -> int:
     from sipctl.routing.table import load_table
     from sipctl.store.sqlite import SqliteStore
     from sipctl.supervisor.compiler import Compiler
+    from sipctl.supervisor.failpoints import failpoints
     from sipctl.supervisor.plan_folder import read_texts
 
     async def live() -> None:
@@ -233,6 +234,7 @@ def _controller(arguments: argparse.Namespace) -> int:
             mono_s=monotonic_s,
             wall_s=unix_s,
             expected_routers=0 if first_files is None else 1,  # before the first plan there are no sockets, so no routers
+            reached=failpoints(arguments.state, "apply-received"),
         )
         try:
             await control.live("controller", run_controller(around, control.stopped, on_ready))
