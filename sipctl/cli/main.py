@@ -23,6 +23,7 @@ from sipctl.cli import (
     entity_commands,
     fmt_command,
     group_commands,
+    import_commands,
     not_built,
     overlay_commands,
     replay_command,
@@ -40,7 +41,7 @@ from sipctl.errors import SipctlError
 PARTS: Final = (
     run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, entity_commands,
     overlay_commands, diff_command, apply_command, revision_commands, token_commands, doctor, replay_command,
-    fmt_command, not_built,
+    fmt_command, import_commands, not_built,
 )  # fmt: skip
 
 
