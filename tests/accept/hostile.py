@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 
-from tests.accept.lab import BCP_A, A, Lab, must
+from tests.accept.lab import BCP_A, A, B, Lab, must
 from tests.support.configs import CARRIER, INSIDE, NUMBER, OTHER_CARRIER, OUTSIDE, STRANGER
 from tests.support.mute import Mute
 from tests.support.processes import SIP_PORT, wait_until
 from tests.support.sipp import Dialog, start_carrier, start_sbc
 
-FOREIGN = 98
+FOREIGN, TRUNK_MATE = 98, 13
 HELD = 20
 GUESSES = 10_000
 GUESSES_PER_S = 2_000
@@ -59,29 +60,40 @@ def a_stranger_gets_no_packet(lab: Lab) -> list[str]:
 def a_hostile_trunk_and_sbc_reach_nobody_and_end_nothing(lab: Lab) -> list[str]:
     """Foreign Route, foreign Request-URI, another call's token, flipped tokens, forged responses, 10,000 guesses.
 
-    The attackers know everything: Call-IDs, tags and tokens of all calls. They are a trunk and a tenant's SBC of the plan, but
-    not the trunk and the tenant of these calls.
+    Two attackers know everything, Call-IDs, tags and tokens of all calls: a trunk and a tenant's SBC of the plan, but not those
+    of these calls. Two more are neighbours, another address of the calls' own trunk and the sibling of their SBC, and lack a
+    Call-ID or a tag: with all of them they would be parties (docs/decisions/0016). Once the calls are over they know all, too.
     """
     net, group = lab.net, lab.group
     start_sbc(group, net[A])
     plan = lab.plan()
-    plan.sbcs["trunks"]["carrier"]["sources"] = [f"{net[CARRIER]}/32"]
+    plan.sbcs["trunks"]["carrier"]["sources"] = [f"{net[CARRIER]}/32", f"{net[TRUNK_MATE]}/32"]
     plan.sbcs["trunks"]["hostile"] = {"site": "frankfurt", "listen": "outside", "sources": [f"{net[OTHER_CARRIER]}/32"]}
     product = lab.start(plan, A)
-    held = start_carrier(
-        group, net[CARRIER], net[OUTSIDE], NUMBER, calls=HELD, rate=50, hold_ms=45_000, messages=True
-    )
+    held = start_carrier(group, net[CARRIER], net[OUTSIDE], NUMBER, calls=HELD, rate=50, hold_ms=40_000, messages=True)
     product.wait_calls(HELD)
     wait_until(lambda: len(held.dialogs()) == HELD, 5, "the tokens of all calls are known")
     dialogs = held.dialogs()
-    with Mute(net[FOREIGN]) as foreign, Mute(net[OTHER_CARRIER]) as trunk, Mute(net[BCP_A]) as sbc:
-        for attacker, door in ((trunk, net[OUTSIDE]), (sbc, net[INSIDE])):
-            _attack(attacker, (door, SIP_PORT), net[FOREIGN], dialogs)
-        guesses = _guess(trunk, (net[OUTSIDE], SIP_PORT), dialogs)
+    outside, inside = (net[OUTSIDE], SIP_PORT), (net[INSIDE], SIP_PORT)
+    with (
+        Mute(net[FOREIGN]) as foreign, Mute(net[OTHER_CARRIER]) as trunk, Mute(net[BCP_A]) as sbc, Mute(net[TRUNK_MATE]) as mate,
+        Mute(net[B]) as sibling,
+    ):  # fmt: skip
+        for attacker, door in ((trunk, outside), (sbc, inside)):
+            _attack(attacker, door, net[FOREIGN], dialogs)
+        at_sbc = [Dialog(known.call_id, known.callee_tag, known.caller_tag, known.token) for known in dialogs]
+        for attacker, door, known in ((mate, outside, dialogs), (sibling, inside, at_sbc)):
+            _attack_as_neighbour(attacker, door, net[FOREIGN], known)
+            _forge_responses(attacker, door, net[FOREIGN], dialogs)
+        guesses = _guess(((trunk, outside), (sbc, inside), (mate, outside), (sibling, inside)), dialogs)
+        time.sleep(2)
+        must(product.calls() == HELD, f"{product.calls()} of {HELD} calls are left")
+        held.succeed(HELD, 60)
+        product.wait_calls(0)
+        for attacker, door, known in ((mate, outside, dialogs), (sibling, inside, at_sbc)):
+            _attack(attacker, door, net[FOREIGN], known)
         time.sleep(2)
         must(foreign.heard == [], f"an unconfigured address heard {foreign.heard[:1]}")
-    must(product.calls() == HELD, f"{product.calls()} of {HELD} calls are left")
-    held.succeed(HELD, 60)
     return [f"0 packets to an unconfigured address, 0 of {HELD} calls ended, {guesses} BYE guesses among the attacks"]
 
 
@@ -104,6 +116,34 @@ def _attack(attacker: Mute, door: tuple[str, int], foreign: str, dialogs: list[D
             flipped = f"<sip:{dialog.token[:place]}{letter}{dialog.token[place + 1 :]}@{door[0]}:{SIP_PORT};lr>"
             attacker.send(a_request("BYE", away, me, dialog=dialog, route=flipped), door)
         time.sleep(0.02)
+    _forge_responses(attacker, door, foreign, dialogs)
+
+
+def _attack_as_neighbour(attacker: Mute, door: tuple[str, int], foreign: str, dialogs: list[Dialog]) -> None:
+    """From an address of the dialogs' own trunk or tenant, seen from its side, but without the Call-ID or one of the tags.
+
+    A token together with its own Call-ID and caller's tag is left out: such a request is relayed to the far end, which has to
+    refuse a tag it does not know, and SIPp reads no tags (the simulation covers it).
+    """
+    me, away = attacker.host, f"sip:x@{foreign}:{SIP_PORT}"
+    for dialog, other in zip(dialogs, [*dialogs[1:], dialogs[0]], strict=True):
+        ours, theirs = (f"<sip:{known.token}@{door[0]}:{SIP_PORT};lr>" for known in (dialog, other))
+        other_call = Dialog(f"other-{dialog.call_id}", dialog.caller_tag, dialog.callee_tag, dialog.token)
+        no_tags = Dialog(dialog.call_id, "wrong", "wrong", dialog.token)
+        no_from = Dialog(dialog.call_id, "wrong", dialog.callee_tag, dialog.token)
+        no_to = Dialog(dialog.call_id, dialog.caller_tag, "wrong", dialog.token)
+        for method in ("BYE", "INVITE", "INFO", "ACK"):
+            for known in (other_call, no_tags):
+                for route in (ours, theirs, f"{ours}, <sip:{foreign};lr>", f"<sip:{foreign};lr>", None):
+                    attacker.send(a_request(method, away, me, dialog=known, route=route), door)
+            for known in (no_from, no_to):
+                for route in (theirs, f"{theirs}, <sip:{foreign};lr>", f"<sip:{foreign};lr>", None):
+                    attacker.send(a_request(method, away, me, dialog=known, route=route), door)
+        time.sleep(0.02)
+
+
+def _forge_responses(attacker: Mute, door: tuple[str, int], foreign: str, dialogs: list[Dialog]) -> None:
+    me = attacker.host
     for status in ("100 Trying", "180 Ringing", "200 OK", "486 Busy Here"):
         for dialog in dialogs:
             response = (
@@ -115,11 +155,12 @@ def _attack(attacker: Mute, door: tuple[str, int], foreign: str, dialogs: list[D
             attacker.send(response.encode(), door)
 
 
-def _guess(attacker: Mute, door: tuple[str, int], dialogs: list[Dialog]) -> int:
-    """BYEs for calls that are up, with guessed tokens and tags."""
+def _guess(attackers: Sequence[tuple[Mute, tuple[str, int]]], dialogs: list[Dialog]) -> int:
+    """BYEs for calls that are up, with guessed tokens and tags, from each attacker in turn."""
     chance = random.Random(20)
     for step in range(GUESSES):
         dialog = dialogs[step % len(dialogs)]
+        attacker, door = attackers[step % len(attackers)]
         token = "".join(chance.choice(TOKEN_LETTERS) for _ in dialog.token)
         known = Dialog(dialog.call_id, f"{chance.getrandbits(32):x}", f"{chance.getrandbits(32):x}", token)
         attacker.send(

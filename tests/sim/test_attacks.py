@@ -46,7 +46,7 @@ class Attack:
             ("CSeq", f"{900 + self._count} {method}"),
             ("Contact", f"<sip:x@{ELSEWHERE}>"),
         ]
-        to = INSIDE if source in (FRA_A,) else OUTSIDE
+        to = INSIDE if source[0].startswith("10.") else OUTSIDE
         self.world.send_raw(source, to, compose(f"{method} {uri or dialog.target} SIP/2.0", headers))
 
     def assert_harmless(self) -> None:
