@@ -25,6 +25,7 @@ from sipctl.cli import (
     group_commands,
     import_commands,
     not_built,
+    numbers_commands,
     overlay_commands,
     replay_command,
     revision_commands,
@@ -40,7 +41,7 @@ from sipctl.errors import SipctlError
 
 PARTS: Final = (
     run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, entity_commands,
-    overlay_commands, diff_command, apply_command, revision_commands, token_commands, doctor, replay_command,
+    overlay_commands, diff_command, numbers_commands, apply_command, revision_commands, token_commands, doctor, replay_command,
     fmt_command, import_commands, not_built,
 )  # fmt: skip
 

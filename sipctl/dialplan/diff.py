@@ -195,6 +195,13 @@ class _Comparison:
         if meeting.trunks == ():
             self._total += size if meeting.buckets else 0
             return
+        if (
+            old.copied[before] == new.copied[after]
+            and old.primary_base[before] == new.primary_base[after]
+            and old.bcp_base[before] == new.bcp_base[after]
+        ):
+            self._total += size if meeting.buckets else 0
+            return
         ways = [(_dial(old, before, side), _dial(new, after, side)) for side in _SIDES]
         rules = [agreement(*was, *now, is_e164) for was, now in ways]
         self._total += size if meeting.buckets else size - both(rules[0], rules[1], first, last)
