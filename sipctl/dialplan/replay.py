@@ -49,6 +49,7 @@ class Outcome:
     sbc: str = ""
     status: int = 0
     limit: str = ""  # which limit refused it, as NoRoute names it
+    step: str = ""  # which judgement refused it: switch, overlay, closed, …
 
     def place(self) -> tuple[str, ...]:
         """What makes two outcomes the same for the caller."""
@@ -159,7 +160,7 @@ class Replayer:
             if trunk is None:
                 codes.append(self._code(_STRANGER))
                 continue
-            found = resolve(snapshot, live, trunk, dialled, None, (calling or call_id).encode(), clock_s)
+            found = resolve(snapshot, live, trunk, dialled, None, (calling or call_id).encode(), clock_s, False, clock_s)
             if isinstance(found, NoRoute) and found.cause == CAUSE_INVALID_FORMAT:
                 found = self._ask_again(found, trunk, dialled, calling or call_id, called, clock_s)
             if isinstance(found, NoRoute):
@@ -192,7 +193,7 @@ class Replayer:
         if dialled[:1] == "+" or called[:1] != "+" or not called.endswith(dialled):
             return refused
         context = called[: len(called) - len(dialled)]
-        return resolve(self._snapshot, self._live, trunk, dialled, context, share_key.encode(), at_s)
+        return resolve(self._snapshot, self._live, trunk, dialled, context, share_key.encode(), at_s, False, at_s)
 
     def _way(self, trunk: int, route: Route, first: Target) -> _Way:
         is_dead = self._live.operating[first.sbc] == _OUT
@@ -204,8 +205,8 @@ class Replayer:
         outcome = Outcome(
             DEAD if is_dead else ROUTED,
             snapshot.entry_points[route.entry_point].name,
-            snapshot.groups[route.group].name,
-            _SIDES[first.side],
+            snapshot.groups[route.group].name if route.stand_in < 0 else "",
+            _SIDES[first.side] if route.stand_in < 0 else "",
             snapshot.tenants[first.tenant].name,
             snapshot.pairs[snapshot.sbcs[first.sbc].pair].name,
             snapshot.sbcs[first.sbc].name,
@@ -217,12 +218,9 @@ class Replayer:
         return made
 
     def _refused(self, found: NoRoute) -> int:
-        if found.entry_point is None:
-            return self._code(Outcome(REFUSED, status=found.status, limit=found.limit or ""))
-        entry = self._snapshot.entry_points[found.entry_point]
-        return self._code(
-            Outcome(REFUSED, entry.name, self._snapshot.groups[entry.group].name, status=found.status, limit=found.limit or "")
-        )
+        entry_point = "" if found.entry_point is None else self._snapshot.entry_points[found.entry_point].name
+        outcome = Outcome(REFUSED, entry_point, status=found.status, limit=found.limit or "", step=found.step or "")
+        return self._code(outcome)
 
     def _code(self, outcome: Outcome) -> int:
         code = self._codes.get(outcome)

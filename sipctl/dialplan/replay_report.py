@@ -138,7 +138,7 @@ class Comparison:
             else:
                 entry["changes"][word] = entry["changes"].get(word, 0) + count
             if is_.kind == REFUSED:
-                name = is_.limit or str(is_.status)
+                name = is_.limit or is_.step or str(is_.status)
                 entry["refused"][name] = entry["refused"].get(name, 0) + count
             if is_.entry_point and is_.entry_point != home:
                 found.setdefault(is_.entry_point, _empty())["gained"] += count
@@ -197,7 +197,7 @@ def _logged_outcome(logged: tuple[str, str, str, str, str, str, int, int]) -> Ou
 
 def outcome_body(outcome: Outcome) -> dict[str, Any]:
     """An outcome as JSON says it; what does not apply is left out."""
-    names = ("kind", "entry_point", "group", "role", "tenant", "pair", "sbc", "status", "limit")
+    names = ("kind", "entry_point", "group", "role", "tenant", "pair", "sbc", "status", "limit", "step")
     return {name: getattr(outcome, name) for name in names if getattr(outcome, name)}
 
 
