@@ -243,7 +243,7 @@ class Dice(Random):
     def entry_point(self, number: int, name: str) -> EntryPoint:
         is_last = number == 3
         keeps_hours = self.random() < 0.4
-        overflow = [self.place(is_last) for _ in range(self.choice([0, 0, 1, 2]))]
+        overflow = [self.place(is_last) for _ in range(self.choice([0, 1, 2]))]
         return EntryPoint(
             id=EntryPointId(number),
             name=name,
@@ -261,7 +261,7 @@ class Dice(Random):
         plain = a_topology()
         stand_ins = (
             Tenant(id=TenantId(3), name="pair:ams", reached_by=(Reach(1),), kind="pair"),
-            Tenant(id=TenantId(4), name="exit:pstn", reached_by=(Reach(0),), kind="exit", max_calls=self.limit()),
+            Tenant(id=TenantId(4), name="exit:pstn", reached_by=(Reach(0),), kind="exit", max_calls=self.choice([None, 1])),
         )
         groups = tuple(
             replace(plain.groups[0], id=GroupId(1 + at), name=name, primary=at, bcp=1 - at, advance_across=across)
@@ -376,6 +376,7 @@ def ways_told(snapshot: RoutingSnapshot, live: Live, trunk: int, number: str, ca
         assert (answer.refused, answer.q850_cause, answer.reason) == (truth.status, truth.cause, truth.reason)
         assert len(refusing) == 2 and top[-1].kind == "answer" and refusing[0] is top[-2]  # one step refuses, the answer says so
         assert refusing[0].facts.get("limit") == truth.limit
+        assert refusing[0].kind != "place" or truth.step is not None  # a place refuses only what was sent there
         assert refusing[0].facts.get("status", truth.status) == truth.status
         if truth.step is not None and truth.limit is None and refusing[0].kind != "place":
             assert (refusing[0].kind, refusing[0].facts.get("by", "")) == (KIND_OF[truth.step], truth.by)
