@@ -6,14 +6,14 @@ HOLIDAYS_UNTIL stands in the table. Both spans are fixed, not counted from today
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
 import holidays
 
-from sipctl.model.times import WEEK_MIN
+from sipctl.model.times import WEEK_MIN, InstantText
 from sipctl.model.treatments import ScheduleModel
 from sipctl.routing.snapshot import Schedule, Zone
 
@@ -119,3 +119,30 @@ def overlapping(model: ScheduleModel) -> list[int]:
     spans.sort()
     wrapped = [*spans, *((start + WEEK_MIN, length, at) for start, length, at in spans[:1])]
     return sorted({max(one[2], other[2]) for one, other in pairwise(wrapped) if one[0] + one[1] > other[0]})
+
+
+def unix_s_of(instant: InstantText, default_zone: str) -> float | None:
+    """A date and time as unix seconds; of two in an autumn night the first.
+
+    Returns: None if its zone is unknown or not said, or if no clock there ever showed it.
+    """
+    name = instant.zone or default_zone
+    zone: tzinfo
+    if name == "Z":
+        zone = UTC
+    elif name[:1] in ("+", "-"):
+        digits = name[1:].replace(":", "")
+        ahead = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+        if ahead >= timedelta(days=1):
+            return None
+        zone = timezone(ahead if name[0] == "+" else -ahead)
+    elif name and known_zone(name):
+        zone = ZoneInfo(name)
+    else:
+        return None
+    day = instant.day
+    shown = datetime(day.year, day.month, day.day, tzinfo=zone) + timedelta(seconds=instant.second)
+    unix_s = shown.timestamp()
+    if datetime.fromtimestamp(unix_s, zone).replace(tzinfo=None) != shown.replace(tzinfo=None):
+        return None
+    return unix_s

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import ip_network
-from typing import Final
 
 import phonenumbers
 
@@ -18,10 +17,6 @@ from sipctl.dialplan.places import sent_to
 from sipctl.dialplan.report import Mark, Report, did_you_mean
 from sipctl.model.edge import PairModel, ReachModel, TrunkModel
 from sipctl.model.scalars import Endpoint
-
-TENANT_STATES: Final = ("in-service", "out-of-service", "draining", "disabled")
-SBC_STATES: Final = (*TENANT_STATES, "unknown")
-GROUP_STATES: Final = ("normal", "on-bcp")
 
 
 def check(draft: Draft, report: Report) -> None:
@@ -34,7 +29,6 @@ def check(draft: Draft, report: Report) -> None:
     _check_tenants(draft, report)
     _check_groups(draft, report)
     _check_entry_points(draft, report)
-    _check_tests(draft, report)
     lint_edge(draft, report)
     lint_policy(draft, report)
 
@@ -239,37 +233,3 @@ def _check_entry_points(draft: Draft, report: Report) -> None:
     for name, entry in draft.entry_points.items():
         known(draft, report, "continuity_groups", "continuity group", entry.group, "entry_points", name, "group")
         all_known(draft, report, "trunks", "trunk", entry.trunks, "entry_points", name, "trunks")
-
-
-def _check_tests(draft: Draft, report: Report) -> None:
-    sbcs = {sbc for pair in draft.sbc_pairs.values() for sbc in pair.sbcs}
-    has_srv = any(pair.srv is not None for pair in draft.sbc_pairs.values())
-    for at, test in draft.tests:
-        known(draft, report, "trunks", "trunk", test.trunk, "tests", at, "trunk")
-        known(draft, report, "entry_points", "entry point", test.expect.entry_point, "tests", at, "expect", "entry_point")
-        known(draft, report, "tenants", "tenant", test.expect.tenant, "tests", at, "expect", "tenant")
-        if test.trunk is None and len(draft.names("trunks")) > 1:
-            hint = "add trunk: " + " or ".join(draft.names("trunks"))
-            report.add("test.trunk", draft.mark("tests", at), f"the test {test.name!r} names no trunk", hint)
-        for section, kind, given, states in (
-            ("tenants", "tenant", test.given.tenants, TENANT_STATES),
-            ("continuity_groups", "group", test.given.groups, GROUP_STATES),
-            ("sbcs", "SBC", test.given.sbcs, SBC_STATES),
-        ):
-            part = "groups" if section == "continuity_groups" else section
-            for name, state in given.items():
-                place: tuple[str | int, ...] = ("tests", at, "given", part, name)
-                if section == "sbcs":
-                    if name not in sbcs and not has_srv and len(draft.sbc_pairs) == len(draft.names("sbc_pairs")):
-                        report.add(
-                            "plan.unknown-name",
-                            draft.mark(*place, at_key=True),
-                            f"no SBC is called {name}",
-                            did_you_mean(name, sbcs),
-                        )
-                elif name not in draft.names(section):
-                    hint = did_you_mean(name, draft.names(section))
-                    report.add("plan.unknown-name", draft.mark(*place, at_key=True), f"no {kind} is called {name}", hint)
-                if state not in states:
-                    hint = did_you_mean(state, states)
-                    report.add("test.given", draft.mark(*place), f"{state} is no state of a {kind}", hint)

@@ -14,6 +14,7 @@ from datetime import date
 
 from sipctl.dialplan.build import Builder, IdBook, Ids
 from sipctl.dialplan.check import check
+from sipctl.dialplan.check_tests import check_tests
 from sipctl.dialplan.check_treatments import check_treatments, check_ways_back
 from sipctl.dialplan.flatten import Clash, block_clashes, exact_clashes, flatten
 from sipctl.dialplan.inventory import Inventory, read_dial, read_text
@@ -39,6 +40,7 @@ class Compiled:
     findings: tuple[Finding, ...]
     numbers: int = 0  # intervals in the table
     expressions: int = 0  # numbers, ranges and patterns as written
+    allowed: int = 0  # findings that comments in the plan let stand
 
     @property
     def is_applicable(self) -> bool:
@@ -70,26 +72,29 @@ def compile_plan(
     draft = load(files, report)
     check(draft, report)
     check_treatments(draft, report, today)
+    check_tests(draft, report)
     inventory, scope_of_trunk = _gather(draft, report)
     _check_numbers(draft, inventory, report)
     lint_numbers(draft, inventory, report)
     _report_ignored(draft, inventory, report)
     expressions = sum(inventory.counts)
     if report.has_errors:
-        return Compiled(b"", None, kept, report.findings(), 0, expressions)
+        return Compiled(b"", None, kept, report.findings(), 0, expressions, report.allowed)
     book = IdBook(ids, report)
     topology = Builder(draft, book).topology(revision, node)
     if report.has_errors:
-        return Compiled(b"", None, kept, report.findings(), 0, expressions)
+        return Compiled(b"", None, kept, report.findings(), 0, expressions, report.allowed)
     numbers = _lay_out(inventory, scope_of_trunk)
     check_ways_back(draft, numbers, report)
     if report.has_errors:
-        return Compiled(b"", None, kept, report.findings(), 0, expressions)
+        return Compiled(b"", None, kept, report.findings(), 0, expressions, report.allowed)
     image = encode_table(topology, numbers)
     report.are_tests_run = tests
-    if tests and draft.tests:
+    if tests and (draft.tests or draft.rows):
         run_tests(draft, load_table(image), report)
-    return Compiled(image, topology, book.ids, report.findings(), len(numbers), expressions)
+        if report.has_errors:  # of a test that cannot be judged
+            return Compiled(b"", None, kept, report.findings(), 0, expressions, report.allowed)
+    return Compiled(image, topology, book.ids, report.findings(), len(numbers), expressions, report.allowed)
 
 
 def numbers_of(files: Mapping[str, bytes], report: Report) -> tuple[Draft, Inventory]:
@@ -120,6 +125,7 @@ def _gather(draft: Draft, report: Report) -> tuple[Inventory, tuple[int, ...]]:
 
 def _report_ignored(draft: Draft, inventory: Inventory, report: Report) -> None:
     """YAML where no YAML is read, CSV that nobody names: a file one may take for part of the plan."""
+    read = inventory.read_files | set(draft.test_files)
     for path in draft.files:
         folder = EDGE_FOLDER if path.startswith(EDGE_FOLDER) else PLAN_FOLDER
         hidden = any(part.startswith(".") for part in path.split("/"))
@@ -127,8 +133,9 @@ def _report_ignored(draft: Draft, inventory: Inventory, report: Report) -> None:
             continue
         if path.endswith((".yaml", ".yml")) and not is_plan_file(path, folder):
             report.add("file.ignored", Mark(path), "sbc_configs has no subfolders: this file is not read", f"move it to {folder}")
-        elif path.endswith(".csv") and path not in inventory.read_files:
-            report.add("file.ignored", Mark(path), "no number_files names this file: it is not read", "name it, or remove it")
+        elif path.endswith(".csv") and path not in read:
+            hint = "name it under number_files or tests_file, or remove it"
+            report.add("file.ignored", Mark(path), "nothing names this file: it is not read", hint)
 
 
 def _private_scopes(draft: Draft, names: tuple[str, ...]) -> tuple[tuple[int, ...], list[tuple[int, ...]], int]:

@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from sipctl.dialplan.number_files import beside
+from sipctl.dialplan.regression import Row, read_test_file
 from sipctl.dialplan.report import Mark, Report, did_you_mean
 from sipctl.dialplan.source import (
     EDGE_FOLDER,
@@ -59,6 +61,8 @@ class Draft:
     exits: dict[str, ExitModel] = field(default_factory=dict)
     overlays: dict[str, OverlayModel] = field(default_factory=dict)
     switches: dict[str, SwitchModel] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)  # tests of files
+    test_files: list[str] = field(default_factory=list)  # paths, also of those that are not there
 
     def names(self, section: str) -> tuple[str, ...]:
         """All names of a section, also of entries that did not read."""
@@ -110,7 +114,31 @@ def load(files: Mapping[str, bytes], report: Report) -> Draft:
     draft.exits = _entries(plan, "exits", ExitModel, report)
     draft.overlays = _entries(plan, "overlays", OverlayModel, report)
     draft.switches = _entries(plan, "switches", SwitchModel, report)
+    _read_test_files(draft, report)
     return draft
+
+
+def _read_test_files(draft: Draft, report: Report) -> None:
+    """Every file of tests the plan names; paths are relative to the file that names them."""
+    node = draft.plan.fields.get("tests_file")
+    items = node.items if isinstance(node, Items) else [node] if isinstance(node, Scalar) and node.text else []
+    if isinstance(node, Fields):
+        report.add(
+            "plan.bad-value", node.mark, "tests_file is a path or a list of paths", "e.g. tests_file: tests/regression.csv"
+        )
+    for item in items:
+        if not isinstance(item, Scalar):
+            report.add("plan.bad-value", item.mark, "a path is expected here", "e.g. tests_file: [tests/regression.csv]")
+            continue
+        path = beside(item.mark.path, item.text)
+        data = draft.files.get(path)
+        report.name_file(path, item.mark)
+        draft.test_files.append(path)
+        if data is None:
+            known = [name for name in draft.files if name.endswith((".csv", ".txt", ".tsv"))]
+            report.add("file.missing", item.mark, f"there is no file {path}", did_you_mean(path, known))
+        else:
+            draft.rows += read_test_file(path, data, report)
 
 
 def _entries(document: Fields, section: str, model: type[Model], report: Report) -> dict[str, Model]:

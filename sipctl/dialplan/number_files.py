@@ -23,6 +23,7 @@ _DELIMITERS: Final = (",", ";", "\t")
 _EXPONENT: Final = re.compile(r"\d+[Ee]\+?\d+")
 _LINE_SHIFT: Final = 12  # see Inventory.origin
 _SHOWN_LINES: Final = 5
+MAX_UNKNOWN_NAMES: Final = 1_000  # of one file, kept apart
 
 
 def read_number_file(
@@ -40,7 +41,7 @@ def read_number_file(
         named_at: where the plan names the file; the path is relative to that file.
         entry_points: index by name; models: those that read (a row may name one that did not).
     """
-    path = _join(named_at.path, item.file)
+    path = beside(named_at.path, item.file)
     data = files.get(path)
     inventory.read_files.add(path)
     report.name_file(path, named_at)
@@ -89,6 +90,7 @@ class _Rows:
         "_path",
         "_report",
         "_separated",
+        "_unknown",
     )
 
     def __init__(
@@ -113,12 +115,14 @@ class _Rows:
         self._lanes: dict[str, _Lane | None] = {}
         self._blank: list[int] = []  # lines without an entry point
         self._separated: list[int] = []  # lines with separators in the number
+        self._unknown: dict[str, list[int]] = {}  # entry point nobody defined → its first lines and, last, how many there are
 
     def read(self) -> None:
         found = _header(self._path, self._first_line, self._item, self._report)
         if found is None:
             return
         delimiter, columns = found
+        self._report.name_column(self._path, delimiter, columns.number)
         lines = TextIOWrapper(BytesIO(self._data), encoding="utf-8-sig", newline="")
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
@@ -126,6 +130,7 @@ class _Rows:
             self._read_rows(reader, columns)
         except csv.Error as error:
             self._report.add("csv.syntax", Mark(self._path, reader.line_num, 1), str(error), "look at the quotes in this row")
+        self._note_unknown()
         self._note(
             "csv.no-entry-point", self._blank, "without an entry point: left out", "fill the column if they should be routed"
         )
@@ -200,16 +205,14 @@ class _Rows:
             if text:
                 self._blank.append(line)
             return
-        mark = Mark(self._path, line, 1)
         entry_point = self._entry_points.get(name)
         if entry_point is None:
-            self._report.add(
-                "plan.unknown-name", mark, f"no entry point is called {name}", did_you_mean(name, self._entry_points)
-            )
+            self._miss(name, line)
             return
         model = self._models.get(name)
         if model is None:
             return  # its own findings stand already
+        mark = Mark(self._path, line, 1)
         bare = strip_separators(text)
         number = read_text(bare, mark, self._report) if text else None
         if number is None:
@@ -224,6 +227,29 @@ class _Rows:
         if columns.bcp >= 0 and row[columns.bcp].strip():
             bcp = read_dial(row[columns.bcp].strip(), mark, self._report)
         self._inventory.add(entry_point, number, primary, bcp, lambda: mark)
+
+    def _miss(self, name: str, line: int) -> None:
+        """Remember a row of an entry point that is not there."""
+        lines = self._unknown.get(name)
+        if lines is None and len(self._unknown) >= MAX_UNKNOWN_NAMES:
+            self._report.drop("plan.unknown-name")
+        elif lines is None:
+            self._unknown[name] = [line, 1]
+        else:
+            if lines[-1] < _SHOWN_LINES:
+                lines.insert(-1, line)
+            lines[-1] += 1
+
+    def _note_unknown(self) -> None:
+        """One finding for each entry point that is not there, however many rows name it."""
+        for name, (*lines, count) in self._unknown.items():
+            if self._report.is_full("plan.unknown-name"):
+                self._report.drop("plan.unknown-name")
+                continue
+            shown = ", ".join(map(str, lines)) + (" …" if count > len(lines) else "")
+            rows = f" ({count:,} rows: line {shown})" if count > 1 else ""
+            message = f"no entry point is called {name}{rows}"
+            self._report.add("plan.unknown-name", Mark(self._path, lines[0], 1), message, did_you_mean(name, self._entry_points))
 
     def _fits(self, row: list[str], line: int, width: int) -> bool:
         """Whether a row of another width can be read all the same: empty cells beyond the header do not count."""
@@ -324,7 +350,7 @@ def _readable(path: str, data: bytes, report: Report) -> str | None:
     return data[: end if end >= 0 else len(data)].decode("utf-8-sig").partition("\r")[0]
 
 
-def _join(yaml_path: str, name: str) -> str:
+def beside(yaml_path: str, name: str) -> str:
     """A path relative to the file that names it, without leaving the folder's root."""
     parts = yaml_path.split("/")[:-1]
     for part in name.split("/"):

@@ -1,8 +1,8 @@
 """Health scenarios of a replay: what is assumed to be out of service, and from when until when.
 
-`NAME=STATE@FROM..TO`, either end left out means without end; without `@` it holds always. NAME is an SBC, a tenant or a group.
-Between two instants at which a scenario begins or ends the assumed states stay the same: a **span**, which has one snapshot, in
-the settled state that the plan's own tests use.
+`NAME=STATE@FROM..TO`, either end left out means without end; without `@` it holds always. NAME is an SBC, a tenant, a group, an
+overlay or a kill switch. Between two instants at which a scenario begins or ends the assumed states stay the same: a **span**,
+which has one snapshot, in the settled state that the plan's own tests use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
 
-from sipctl.dialplan.check import GROUP_STATES, SBC_STATES, TENANT_STATES
+from sipctl.dialplan.check_tests import GROUP_STATES, SBC_STATES, TENANT_STATES
 from sipctl.dialplan.plan_tests import Given
 from sipctl.dialplan.replay_rows import BadRecordError, InputError, read_instant
 from sipctl.dialplan.report import did_you_mean
@@ -74,7 +74,7 @@ def unknown_names(topologies: Sequence[Topology], scenes: Sequence[Scene]) -> No
     for scene in scenes:
         if scene.name not in known:
             hint = did_you_mean(scene.name, sorted(known))
-            raise InputError(f"no SBC, tenant or group is called {scene.name}", hint=hint)
+            raise InputError(f"no SBC, tenant, group, overlay or switch is called {scene.name}", hint=hint)
 
 
 def given_at(topology: Topology, scenes: Sequence[Scene], at_s: float) -> tuple[Given, float]:
@@ -83,7 +83,7 @@ def given_at(topology: Topology, scenes: Sequence[Scene], at_s: float) -> tuple[
     Raises: InputError for a state that the thing named cannot have. Names the plan does not know are left out.
     """
     until_s = FOR_EVER
-    chosen: list[dict[str, str]] = [{}, {}, {}]
+    chosen: list[dict[str, str]] = [{}, {}, {}, {}, {}]
     kinds = _kinds(topology)
     for scene in scenes:
         if at_s < scene.to_s:
@@ -96,8 +96,9 @@ def given_at(topology: Topology, scenes: Sequence[Scene], at_s: float) -> tuple[
             raise InputError(f"{scene.name} cannot be {scene.state}", hint="states: " + ", ".join(kinds[homes[0]][1]))
         if fitting:
             chosen[fitting[0]][scene.name] = scene.state
-    sbcs, tenants, groups = chosen
-    return Given(sbcs=sbcs, tenants=tenants, groups=groups), until_s
+    sbcs, tenants, groups, overlays, switches = chosen
+    given = Given(sbcs=sbcs, tenants=tenants, groups=groups, overlays=tuple(overlays), switches=tuple(switches))
+    return given, until_s
 
 
 def check_scenes(topology: Topology, scenes: Sequence[Scene]) -> None:
@@ -107,8 +108,10 @@ def check_scenes(topology: Topology, scenes: Sequence[Scene]) -> None:
 
 
 def _kinds(topology: Topology) -> tuple[tuple[Mapping[str, None], Sequence[str]], ...]:
-    """(names, states they may have) of SBCs, tenants, groups."""
+    """(names, states they may have) of SBCs, tenants, groups, overlays, switches."""
     sbcs = dict.fromkeys([sbc.name for sbc in topology.sbcs] + [f"{pair.name}/srv" for pair in topology.pairs if pair.srv])
     tenants = dict.fromkeys(tenant.name for tenant in topology.tenants)
     groups = dict.fromkeys(group.name for group in topology.groups)
-    return (sbcs, SBC_STATES), (tenants, TENANT_STATES), (groups, GROUP_STATES)
+    overlays = dict.fromkeys(overlay.name for overlay in topology.overlays)
+    switches = dict.fromkeys(switch.name for switch in topology.switches)
+    return (sbcs, SBC_STATES), (tenants, TENANT_STATES), (groups, GROUP_STATES), (overlays, ("on",)), (switches, ("on",))

@@ -21,6 +21,9 @@ MAX_FINDINGS: Final = 1_000
 MAX_FINDINGS_OF_A_CODE: Final = 200  # so that one story does not hide the others
 MAX_EXCERPT_CHARS: Final = 300
 MAX_CHOICES: Final = 5_000  # names among which a near one is looked for
+_OF_NUMBERS: Final = frozenset(
+    {"number.bad", "number.duplicate", "number.overlap", "number.impossible", "number.shadowed", "entry.private"}
+)
 _MOST_EXCERPT_BYTES: Final = 4 * MAX_EXCERPT_CHARS + 3
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
@@ -134,6 +137,8 @@ CODES: Final[Mapping[str, tuple[Severity, str]]] = {
     "test.failed": ("error", "a test of the plan fails"),
     "test.trunk": ("error", "a test must name its trunk when there are several"),
     "test.at": ("error", "not a date and time with its zone, or one the clocks skip"),
+    "test.needs-at": ("error", "the answer depends on opening hours, so the test must say when"),
+    "test.file": ("error", "a row of a file of tests does not read"),
     "test.given": ("error", "a test assumes a state that does not exist"),
     "test.given-idle": ("warning", "a test assumes a state of what its call does not touch"),
     "test.nothing": ("warning", "a test expects nothing"),
@@ -161,6 +166,7 @@ class Report:
 
     __slots__ = (
         "_allows",
+        "_columns",
         "_dropped",
         "_files",
         "_found",
@@ -180,6 +186,7 @@ class Report:
         self._dropped: dict[str, int] = {}  # by code: beyond the limits
         self._starts: dict[str, array[int]] = {}  # by path: where each line begins
         self._allows: dict[str, dict[tuple[int, str], list[Allow]]] = {}  # by path: (line, code) → allowances
+        self._columns: dict[str, tuple[str, int]] = {}  # by number file: delimiter, index of the column with the number
         self._named_at: dict[str, Mark] = {}  # by number file: where the plan names it
         self.allowed = 0  # findings an allowance hides
         self.are_tests_run = False  # else an allowance of a failing test cannot show its use
@@ -187,6 +194,8 @@ class Report:
     def add(self, code: str, mark: Mark, message: str, hint: str = "") -> None:
         """Note one problem; its severity is that of its code."""
         severity = CODES[code][0]
+        if mark.path in self._columns and code in _OF_NUMBERS:
+            mark = Mark(mark.path, mark.line, self._column_at(mark))
         seen = (mark.path, mark.line, mark.column, code, message)
         if seen in self._seen or (is_allowable(code) and self._is_allowed(code, mark)):
             return
@@ -212,6 +221,18 @@ class Report:
     def name_file(self, path: str, mark: Mark) -> None:
         """A number file is named here: allowances of that line hold for it."""
         self._named_at.setdefault(path, mark)
+
+    def name_column(self, path: str, delimiter: str, index: int) -> None:
+        """Where in each row of a number file the number stands: there findings about numbers point."""
+        self._columns[path] = delimiter, index
+
+    def _column_at(self, mark: Mark) -> int:
+        """The column a row's number begins in; as marked if the row is quoted or cut."""
+        delimiter, index = self._columns[mark.path]
+        cells = self.line_at(mark).split(delimiter)
+        if index >= len(cells) or any('"' in cell for cell in cells[:index]):
+            return mark.column
+        return sum(len(cell) + 1 for cell in cells[:index]) + 1
 
     def line_at(self, mark: Mark) -> str:
         """The line a mark stands in, as written but for secrets."""

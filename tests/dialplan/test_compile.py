@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -331,7 +332,7 @@ def test_private_numbers_belong_to_the_trunks_that_are_named() -> None:
 # -- the plan's own tests --------------------------------------------------------------------------------------------------------
 
 
-def states(**given: dict[str, str]) -> tuple[str, list[str]]:
+def states(**given: Any) -> tuple[str, list[str]]:
     """(tenant, SBCs tried) for the sound plan's sales number."""
     result = compile_plan(plan(), {}, revision=1)
     snapshot, live = settled(load_table(result.image), Given(**given))

@@ -100,6 +100,13 @@ TREATMENT_FAULTS: dict[str, Swaps] = {
     "a number sent in no form": [("    listen: inside\n", "    listen: inside\n    send: {called: \"02#\"} # ! send.called\n")],
     "national numbers of no country": [("    listen: inside\n", "    listen: inside\n    send: {called: national} # ! send.country\n")],
     # tests
+    "a test that depends on the time and does not say it": [*hours("")[:2], ("    call: \"+4930901820\"\n", "    call: \"+4930901820\" # ! test.needs-at\n")],
+    "a time without a zone where there is no schedule": [("    trunk: one\n", "    trunk: one\n    at: \"2026-11-18 12:00\" # ! test.at\n")],
+    "a time the clocks skip": [*hours("")[:2], ("    trunk: one\n", "    trunk: one\n    at: \"2026-03-29 02:30 Europe/Berlin\" # ! test.at\n")],
+    "a test with an overlay nobody defined": [("    trunk: one\n", "    trunk: one\n    given: {overlays: [night]} # ! plan.unknown-name\n")],
+    "a test with calls nobody counts": [("    trunk: one\n", "    trunk: one\n    given: {calls: {nobody: 5}} # ! plan.unknown-name\n")],
+    "a file of tests that is not there": [(SECTION, "tests_file: nowhere.csv # ! file.missing\n" + SECTION)],
+    "a refusal that is none": [("    expect: {entry_point: sales, tenant: prod}", "    expect: {refused: 99} # ! plan.bad-value")],
     "a time no clock shows": [("    trunk: one\n", "    trunk: one\n    at: \"2026-11-18 25:00\" # ! test.at\n")],
 }  # fmt: skip
 
