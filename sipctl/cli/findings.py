@@ -9,10 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from sipctl.cli.output import say
+from sipctl.dialplan.lint.formats import caret_width
 from sipctl.errors import Finding
 
 MAX_SHOWN: Final = 100
-MAX_CARETS: Final = 60
 
 
 def print_findings(body: Mapping[str, Any], folder: Path = Path()) -> None:
@@ -41,19 +41,10 @@ def finding_lines(finding: Finding, folder: Path = Path()) -> list[str]:
         indent = max(finding.column - 1, 0)
         lines += [f"{margin} |", f"{number} | {excerpt}"]
         if indent < len(excerpt):
-            lines.append(f"{margin} | {' ' * indent}{'^' * _width(excerpt[indent:])}")
+            lines.append(f"{margin} | {' ' * indent}{'^' * caret_width(excerpt[indent:])}")
     if finding.hint:
         lines.append(f"  = hint: {finding.hint}")
     return lines
-
-
-def _width(rest: str) -> int:
-    """How many carets: the word or quoted text that begins here."""
-    if rest[:1] in ("'", '"'):
-        end = rest.find(rest[0], 1)
-        return min(end + 1 if end > 0 else len(rest), MAX_CARETS)
-    end = next((at for at, char in enumerate(rest) if char in " ,]}#:" and at), len(rest))
-    return min(max(end, 1), MAX_CARETS)
 
 
 def finding_body(finding: Finding) -> dict[str, Any]:

@@ -166,3 +166,18 @@ def test_entry_points_own_called_at_fills_empty_cells() -> None:
     result = compile_plan({**files, CSV: data}, {}, revision=1)
     assert goes(result, "+4940133") == ("support", "+4940133", "+312033")
     assert goes(result, "+4940134") == ("support", "+4940134", "+4477")
+
+
+def test_rows_of_an_entry_point_that_is_not_there_are_one_finding() -> None:
+    rows = "".join(f"+494010{number},slaes\n" for number in range(100, 120))
+    result = read(f"number,entry_point\n{rows}+4940100,nobody\n")
+    assert findings(result) == [("plan.unknown-name", 2), ("plan.unknown-name", 22)]
+    assert result.findings[0].message == "no entry point is called slaes (20 rows: line 2, 3, 4, 5, 6 …)"
+    assert result.findings[0].hint == "did you mean sales?"
+    assert result.findings[1].message == "no entry point is called nobody"
+
+
+def test_finding_about_a_number_points_at_its_cell() -> None:
+    result = read("Remark;Dept;DID;BCP DNIS\nold;sales;+49x;\n;sales;+4930901820;\n", NAMED)
+    places = [(finding.code, finding.line, finding.column) for finding in result.findings]
+    assert places == [("number.bad", 2, 11), ("number.duplicate", 3, 8)]
