@@ -16,7 +16,7 @@ from sipctl.cli.options import Output, OutputOption, StateOption, state_dir
 from sipctl.cli.output import print_json, say
 from sipctl.cli.save_test import save_test, the_test
 from sipctl.cli.tree import shown_glyphs, shown_width, tree_lines
-from sipctl.dialplan.check import GROUP_STATES, SBC_STATES, TENANT_STATES
+from sipctl.dialplan.check_tests import GROUP_STATES, SBC_STATES, TENANT_STATES
 from sipctl.dialplan.compile import compile_plan
 from sipctl.dialplan.plan_tests import Given, settled
 from sipctl.dialplan.report import did_you_mean
