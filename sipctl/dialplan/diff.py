@@ -38,10 +38,10 @@ from sipctl.dialplan.diff_model import (
     Kind,
     PlanDiff,
 )
-from sipctl.dialplan.diff_spans import ALWAYS, Interval, Spans, agreement, both, differing
+from sipctl.dialplan.diff_spans import Interval, Spans, agreement, both, differing
 from sipctl.dialplan.diff_text import sentences as sentences
 from sipctl.dialplan.diff_walk import Side, walk
-from sipctl.routing.numbers import E164_SCOPE, NOT_FOUND, Numbers, dialled_at, digits_of
+from sipctl.routing.numbers import E164_SCOPE, NOT_FOUND, PRIVATE_BIT, Numbers, dialled_at, digits_of
 from sipctl.routing.table import Table
 
 MAX_EXAMPLES: Final = 3
@@ -96,6 +96,7 @@ class _Meeting(NamedTuple):
     buckets: tuple[_Bucket, ...]  # that take every such number
     trunks: tuple[str, ...] | None  # whose calls are routed before and after, () if none's are
     entry_points: frozenset[str]
+    dialled: dict[tuple[str, How], _Bucket]  # those that take numbers dialled otherwise, once there are any
 
 
 class _Comparison:
@@ -202,18 +203,35 @@ class _Comparison:
         ):
             self._total += size if meeting.buckets else 0
             return
-        ways = [(_dial(old, before, side), _dial(new, after, side)) for side in _SIDES]
-        rules = [agreement(*was, *now, is_e164) for was, now in ways]
-        self._total += size if meeting.buckets else size - both(rules[0], rules[1], first, last)
-        for side, rule, (was, now) in zip(_SIDES, rules, ways, strict=True):
-            if rule is ALWAYS:
-                continue
+        if first == last:
+            is_different = self._compare_key(is_e164, meeting, first, before, after)
+            self._total += 1 if is_different or meeting.buckets else 0
+            return
+        rules = []
+        for side in _SIDES:
+            was, now = _dial(old, before, side), _dial(new, after, side)
+            rule = agreement(*was, *now, is_e164)
+            rules.append(rule)
             for low, high, left_out in differing(rule, first, last):
                 bucket = self._dial_bucket(is_e164, meeting, side, was[0], now[0])
                 bucket.numbers.add(low, high, left_out)
                 if len(bucket.examples) < MAX_EXAMPLES:
-                    key = next((key for key in (low, high) if not left_out.among(key, key)), low)
+                    key = left_out.next_outside(low)
                     bucket.examples.append(self._dial_example(side, is_e164, digits_of(key), key, before, after))
+        self._total += size if meeting.buckets else size - both(rules[0], rules[1], first, last)
+
+    def _compare_key(self, is_e164: bool, meeting: _Meeting, key: int, before: int, after: int) -> bool:
+        """What is dialled for one number alone, the usual case: does it differ?"""
+        is_different = False
+        for side in _SIDES:
+            was, now = _dial(self._old.numbers, before, side), _dial(self._new.numbers, after, side)
+            if _dialled_key(key, *was, is_e164) != _dialled_key(key, *now, is_e164):
+                is_different = True
+                bucket = self._dial_bucket(is_e164, meeting, side, was[0], now[0])
+                bucket.numbers.add(key, key)
+                if len(bucket.examples) < MAX_EXAMPLES:
+                    bucket.examples.append(self._dial_example(side, is_e164, digits_of(key), key, before, after))
+        return is_different
 
     def _compare_word(self, word: str, before: int, after: int) -> None:
         old, new = self._old.numbers, self._new.numbers
@@ -275,7 +293,7 @@ class _Comparison:
             bucket = self._buckets.setdefault(key, _Bucket(is_e164))
             bucket.entry_points.update(names)
             buckets.append(bucket)
-        return _Meeting(tuple(buckets), self._whose(is_e164, routed) if routed else (), names)
+        return _Meeting(tuple(buckets), self._whose(is_e164, routed) if routed else (), names, {})
 
     def _whose(self, is_e164: bool, trunks: Sequence[str]) -> tuple[str, ...] | None:
         return None if is_e164 and len(trunks) == len(self._callers) else tuple(trunks)
@@ -322,11 +340,11 @@ class _Comparison:
 
     def _dial_bucket(self, is_e164: bool, meeting: _Meeting, side: str, before: int, after: int) -> _Bucket:
         how: How = "gained" if not before else "lost" if not after else "changed"
-        key = _Key(DIALLED, is_e164, meeting.trunks, deltas=(Delta(side, "called_at", None, None),), how=how)
-        bucket = self._buckets.get(key)
+        bucket = meeting.dialled.get((side, how))
         if bucket is None:
-            bucket = self._buckets[key] = _Bucket(is_e164)
-        bucket.entry_points |= meeting.entry_points
+            key = _Key(DIALLED, is_e164, meeting.trunks, deltas=(Delta(side, "called_at", None, None),), how=how)
+            bucket = meeting.dialled[side, how] = self._buckets.setdefault(key, _Bucket(is_e164))
+            bucket.entry_points |= meeting.entry_points
         return bucket
 
     def _dialled(self, side: str, called: str, key: int, before: int, after: int) -> tuple[str, str]:
@@ -418,6 +436,15 @@ def _dial(numbers: Numbers, row: int, side: str) -> tuple[int, int]:
     if side == "primary":
         return numbers.primary_base[row], copied >> 8
     return numbers.bcp_base[row], copied & 0xFF
+
+
+def _dialled_key(key: int, base: int, copied: int, is_e164: bool) -> int:
+    """The key of what is dialled for a number; negative without a "+"."""
+    if not base:
+        return key if is_e164 else -key
+    count = copied & ~PRIVATE_BIT
+    made = base + key % 10**count if count else base
+    return -made if copied & PRIVATE_BIT else made
 
 
 def _told(one: Interval, is_e164: bool) -> str:

@@ -30,6 +30,11 @@ class Agreement(NamedTuple):
         """How many keys of an interval agree."""
         return self._below(last + 1) - self._below(first)
 
+    def next_outside(self, key: int) -> int:
+        """The key itself if it does not agree, else the next one that does not."""
+        inside = self.low <= key % self.modulus <= self.high
+        return key - key % self.modulus + self.high + 1 if inside else key
+
     def _below(self, key: int) -> int:
         whole, rest = divmod(key, self.modulus)
         return whole * (self.high - self.low + 1) + min(max(rest - self.low, 0), self.high - self.low + 1)
