@@ -12,10 +12,12 @@ from typing import Annotated, Any, Final
 import typer
 
 from sipctl.cli.client import EXIT_OK, EXIT_UNHEALTHY, EXIT_USAGE, stop
+from sipctl.cli.coverage_lines import coverage_lines
 from sipctl.cli.findings import finding_body, finding_lines
 from sipctl.cli.folder import plan_files
 from sipctl.cli.output import print_json, say
 from sipctl.dialplan.compile import Compiled, compile_plan
+from sipctl.dialplan.coverage import coverage_of
 from sipctl.dialplan.lint.explanations import explanation_lines
 from sipctl.dialplan.lint.formats import github, sarif
 from sipctl.dialplan.report import CODES, did_you_mean
@@ -35,11 +37,16 @@ def check(
     explain: Annotated[
         str | None, typer.Option("--explain", metavar="CODE", help="What a finding means, why it hurts, a bad and a good plan.")
     ] = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Say which entry points, rules and branches no test reaches.")
+    ] = False,
 ) -> None:
     """Find everything wrong with a plan at once, each with file:line:column, code and hint; runs the plan's own tests."""
     if explain is not None:
         _explain(explain)
         return
+    if coverage and output not in ("text", "json"):
+        stop(EXIT_USAGE, "--coverage goes with -o text or -o json")
     if output not in CHECK_OUTPUTS or fail_on not in ("error", "warning"):
         stop(EXIT_USAGE, f"-o is {', '.join(CHECK_OUTPUTS[:-1])} or {CHECK_OUTPUTS[-1]}, --fail-on is error or warning")
     started_s = time.monotonic()
@@ -50,7 +57,8 @@ def check(
     warnings = len(compiled.findings) - errors
     prefix = "" if folder == Path() else f"{folder.as_posix()}/"
     if output == "json":
-        print_json(_body(files, compiled, errors, warnings))
+        reached = {"coverage": coverage_of(files, compiled.image).body()} if coverage and compiled.image else {}
+        print_json({**_body(files, compiled, errors, warnings), **reached})
     elif output == "sarif":
         print_json(sarif(compiled.findings, version("sipctl"), prefix))
     elif output == "github":
@@ -60,6 +68,8 @@ def check(
         for finding in compiled.findings:
             say("\n".join(finding_lines(finding, folder)))
         say(_summary(len(files), compiled, errors, warnings, took_s))
+        if coverage and compiled.image:
+            say("\n".join(coverage_lines(coverage_of(files, compiled.image))))
     raise typer.Exit(EXIT_UNHEALTHY if errors or (warnings and fail_on == "warning") else EXIT_OK)
 
 
