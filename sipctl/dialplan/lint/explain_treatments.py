@@ -23,6 +23,7 @@ _SOUND_EXIT: Final = _PAIRS + _EXIT.format("out", "+49.")
 _OVERFLOW: Final = 'overflow: [{{number: "{}", exit: pstn}}]'
 _SOUND_OVERFLOW: Final = _SOUND_EXIT + _SALES.format(_OVERFLOW.format("+4969555000"))
 _SEND: Final = "\n    send: {{{}}}"
+_ROWS: Final = "tests_file: [tests.csv]\n# dialplans/tests.csv\nname,call,given,tenant\n"
 _TEST: Final = 'tests:\n  - {{name: sales by day, call: "+4930901820", at: "{}", expect: {{tenant: prod}}}}\n'
 
 
@@ -168,6 +169,16 @@ TREATMENTS: Final[Mapping[str, Explanation]] = {
         "State, holds and pins of the old name go to one group: not to two, and not while the old one lives on.",
         "continuity_groups:\n  acme: {primary: prod, bcp: bcp, failover: automatic, renamed_from: acme}\n",
         "continuity_groups:\n  acme: {primary: prod, bcp: bcp, failover: automatic, renamed_from: acme-old}\n",
+    ),
+    "test.needs-at": explain(
+        "By day it passes, by night it fails: such a test says more of the clock than of the plan.",
+        _SOUND_SHOP + _TEST.format("").replace('at: "", ', ""),
+        _SOUND_SHOP + _TEST.format("2026-11-18 12:00 Europe/Berlin"),
+    ),
+    "test.file": explain(
+        "A row that does not read tests nothing, and nobody would notice.",
+        _ROWS + "sales,+4930901820,prod is dead,bcp\n",
+        _ROWS + "sales,+4930901820,tenants.prod=out-of-service,bcp\n",
     ),
     "test.at": explain(
         "The test cannot ask about a time no clock shows, such as the hour skipped in spring.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Final
 
 from sipctl.dialplan.lint.secrets import secret_lines
@@ -114,20 +115,27 @@ def _lint_limits(draft: Draft, report: Report) -> None:
 
 
 def _lint_tests(draft: Draft, report: Report) -> None:
-    seen: dict[str, str] = {}
+    seen: dict[bytes, str] = {}
     branches = any(entry.model_fields_set & _BRANCHES for entry in draft.entry_points.values())
     for at, test in draft.tests:
-        if not test.expect.model_fields_set:
-            place = draft.mark("tests", at, "expect", at_key=True)
-            report.add("test.nothing", place, f"the test {test.name!r} expects nothing", "say where the call must go")
-        asked = repr((test.call, test.trunk, test.from_, test.at, test.given, test.expect))
-        first = seen.setdefault(asked, test.name)
-        if first is not test.name:
-            place = draft.mark("tests", at, "name")
-            report.add("test.same", place, f"it asks and expects what {first!r} does", "change or remove one")
+        _lint_test(test, draft.mark("tests", at, "expect", at_key=True), draft.mark("tests", at, "name"), seen, report)
         entry = draft.entry_points.get(test.expect.entry_point or "")
         if entry is not None and not branches and not test.given.overlays and not test.given.switches:
             _lint_given(draft, at, test, entry, report)
+    for row in draft.rows:
+        _lint_test(row.test, row.mark(), row.mark(), seen, report)
+
+
+def _lint_test(test: TestModel, expect: Mark, name: Mark, seen: dict[bytes, str], report: Report) -> None:
+    """One test, wherever it is written; `seen` holds a digest of each question and its answer."""
+    if not test.expect.model_fields_set:
+        report.add("test.nothing", expect, f"the test {test.name!r} expects nothing", "say where the call must go")
+    asked = repr((test.call, test.trunk, test.from_, test.at, test.given, test.expect))
+    digest = blake2b(asked.encode(errors="replace"), digest_size=16).digest()
+    if digest in seen:
+        report.add("test.same", name, f"it asks and expects what {seen[digest]!r} does", "change or remove one")
+    else:
+        seen[digest] = test.name
 
 
 def _lint_given(draft: Draft, at: int, test: TestModel, entry: EntryPointModel, report: Report) -> None:
