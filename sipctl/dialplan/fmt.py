@@ -20,6 +20,7 @@ from typing import Any, Final
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode as RoundTripScalar
 from ruamel.yaml.resolver import VersionedResolver
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, ScalarString, SingleQuotedScalarString
@@ -70,7 +71,11 @@ def format_text(path: str, data: bytes) -> str:
     folder = EDGE_FOLDER if path.startswith(EDGE_FOLDER) else PLAN_FOLDER
     wanted = sorted(_comments(text))
     for _ in range(MAX_PASSES):
-        formatted = _one_pass(text, folder)
+        try:
+            formatted = _one_pass(text, folder)
+        except YAMLError as error:  # this reader is stricter here and there
+            why = " ".join(str(error).split())
+            raise FormatError(f"{path}: it stays as it is: {why}") from error
         after = _read(path, formatted.encode())
         if not _same(before, after):
             raise FormatError(f"{path}: formatting would change what it says; it stays as it is")
@@ -95,7 +100,7 @@ def _read(path: str, data: bytes) -> Node | None:
 
 def _has_empty(node: Node) -> bool:
     if isinstance(node, Scalar):
-        return not node.text and not node.quoted
+        return not node.text
     values = node.items if isinstance(node, Items) else node.fields.values()
     return any(_has_empty(value) for value in values)
 

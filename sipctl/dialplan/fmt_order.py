@@ -106,7 +106,7 @@ def _order(node: Any, shape: Shape, lines: list[str], top: bool = False) -> None
 def _order_map(node: Any, shape: Shape, lines: list[str], top: bool) -> None:
     keys = [key for key, _ in node.value]
     ranks = [shape.rank(key.value) for key in keys]
-    if ranks == sorted(ranks) or not _stands_alone(keys, lines):
+    if (ranks == sorted(ranks) and not top) or not _stands_alone(keys, lines):
         return
     starts = [key.start_mark.line for key in keys]
     ends = [_last_line(value) for _, value in node.value]
@@ -129,10 +129,15 @@ def _order_map(node: Any, shape: Shape, lines: list[str], top: bool) -> None:
         dash = lines[starts[0]][: keys[0].start_mark.column]
         blocks[0][0] = " " * len(dash) + blocks[0][0][len(dash) :]
         moved[0][0] = dash + moved[0][0][len(dash) :]
-    lines[begins[0] : stop] = _joined(moved, top)
+    lines[begins[0] : stop] = _apart(moved) if top else _joined(moved)
 
 
-def _joined(blocks: Sequence[list[str]], top: bool) -> list[str]:
+def _apart(blocks: Sequence[list[str]]) -> list[str]:
+    """Sections behind each other with one blank line between; done last, since lines come and go."""
+    return "\n\n".join("\n".join(block).strip("\n") for block in blocks).split("\n")
+
+
+def _joined(blocks: Sequence[list[str]]) -> list[str]:
     """Blocks behind each other; blank lines in front of what is first now go behind, so that the number of lines stays."""
     first = list(blocks[0])
     blank = 0

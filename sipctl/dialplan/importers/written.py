@@ -14,10 +14,6 @@ from sipctl.dialplan.importers.gathered import Gathered, name_of
 BCP: Final = "imported-bcp"
 PRIMARY: Final = "imported-primary"
 
-_LISTEN: Final = """\
-listen:
-  outside: {bind: "udp:127.0.0.1:5060"}   # REPLACE: the address carriers call
-"""
 _TRUNKS: Final = """\
 trunks:
   carrier:
@@ -61,7 +57,7 @@ def _groups(gathered: Gathered) -> dict[str, str]:
 
 
 def _edge(gathered: Gathered, groups: Mapping[str, str], has_edge: bool, needs_plan: bool) -> str:
-    parts = [] if has_edge else [_LISTEN, _TRUNKS]
+    parts = [] if has_edge else [_listen(gathered), _TRUNKS]
     pairs = [_pair(name, [(sbc.uri, sbc.priority, sbc.weight) for sbc in sbcs]) for name, sbcs in gathered.pairs.items()]
     tenants = [f"  {name}: {{reached_by: [{name}]}}\n" for name in gathered.pairs]
     placeholders = [PRIMARY] if PRIMARY in groups.values() else []
@@ -73,6 +69,18 @@ def _edge(gathered: Gathered, groups: Mapping[str, str], has_edge: bool, needs_p
     if pairs:
         parts += ["sbc_pairs:\n" + "".join(pairs), "tenants:\n" + "".join(tenants)]
     return "\n".join(parts)
+
+
+def _listen(gathered: Gathered) -> str:
+    """Sockets that speak what the SBCs speak, so that the plan compiles."""
+    binds = ["udp:127.0.0.1:5060"]
+    for sbc in (sbc for sbcs in gathered.pairs.values() for sbc in sbcs):
+        transport = sbc.uri.rpartition("=")[2]
+        bind = f"{transport}:{'[::1]' if '[' in sbc.uri else '127.0.0.1'}:5060"
+        if bind not in binds:
+            binds.append(bind)
+    written = f'"{binds[0]}"' if len(binds) == 1 else "[" + ", ".join(f'"{bind}"' for bind in binds) + "]"
+    return f"listen:\n  outside: {{bind: {written}}}   # REPLACE: the addresses carriers call\n"
 
 
 def _pair(name: str, sbcs: list[tuple[str, int, int]], mark: str = "") -> str:
@@ -98,7 +106,7 @@ def _plan(gathered: Gathered, group: str, groups: Mapping[str, str]) -> str:
     names = gathered.entry_points()
     if names:
         lines = "".join(
-            f"  {name}: {{group: {group or _group_of(gathered, groups, name, rest)}}}   # {count:,} numbers expressions\n"
+            f"  {name}: {{group: {group or _group_of(gathered, groups, name, rest)}}}   # {count:,} numbers\n"
             for name, count in names.items()
         )
         parts.append("entry_points:\n" + lines)
