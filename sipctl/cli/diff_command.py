@@ -49,7 +49,8 @@ def diff(
     """
     where = state_dir(state)
     names = _sides(one, other, before, after)
-    sources = (read_source(names[0], where), read_source(names[1], where))
+    later = read_source(names[1], where)  # a folder that is not there is told before anybody is asked for the live revision
+    sources = (read_source(names[0], where), later)
     changed = _changed_files(*sources)
     if not changed and not any(source.image for source in sources):
         _same(sources, output, f"{sources[1].label} is {sources[0].label}, file by file")
