@@ -15,7 +15,7 @@ from os import cpu_count
 from tests.sim.seeds import Outcome, run_seed
 
 MAX_SHOWN = 5
-COUNTED = ("calls", "answered", "deaths", "events", "messages", "legs", "publications", "decisions")
+COUNTED = ("calls", "answered", "deaths", "events", "messages", "legs", "publications", "decisions", "switched", "places")
 
 
 def try_seed(seed: int) -> tuple[int, Outcome | None, str]:
@@ -50,7 +50,8 @@ def run_many(first: int, count: int) -> int:
     )
     print(
         f"{total['legs']} second legs gone in time; {total['publications']} publications of the real controller in order, "
-        f"{total['decisions']} decisions that replay"
+        f"{total['decisions']} decisions that replay; {total['switched']} overlays and switches on or off, "
+        f"{total['places']} calls judged by them"
     )
     return len(broken)
 

@@ -17,13 +17,18 @@ from sipctl.testing.sbc import ANSWER, RING_FOR_EVER, SILENT, TRYING_ONLY, Behav
 from sipctl.testing.wire import Address, Message
 from tests.support.invariants import LOSSY_LEG_S, SECOND_LEG_S
 from tests.support.network import Weather
-from tests.support.router_host import Doom
+from tests.support.router_host import UNIX_MINUS_MONO_S, Doom
 from tests.support.world import World
 from tests.support.world_plan import REVERSED, SALES, SBC_ADDRESS, SECOND, SERVICE, Plan
 
 MAX_EVENTS: Final = 2000
 LIVELY_EVENTS: Final = 1500  # after so many, no new misfortune: the rest is for the end
 HORIZON_S: Final = 45.0
+READY: Final = 0.5  # share of worlds with overlays and kill switches, which go on and off
+CALM_WISHES: Final = (("overlay", "emergency"), ("switch", "acme-away"))  # these send calls elsewhere and refuse none
+WISHES: Final = (
+    *CALM_WISHES, ("overlay", "evening"), ("switch", "sales-off"), ("switch", "carrier-off"), ("switch", "bcp-off"),
+)  # fmt: skip
 CONTROLLED: Final = 0.7  # share of worlds in which the real controller decides
 METHODS: Final = ("INFO", "INVITE", "OPTIONS", "UPDATE")
 
@@ -41,6 +46,8 @@ class Outcome:
     publications: int  # taken from the real controller, in order
     decisions: int  # records of it that replay
     legs: int  # second answered legs that were seen to go
+    switched: int = 0  # overlays and kill switches that were told to go on or off
+    places: int = 0  # calls whose first target was judged while one was on
 
 
 def run_seed(seed: int) -> Outcome:
@@ -57,13 +64,16 @@ class Fate:
     def __init__(self, seed: int) -> None:
         self.dice = Random(seed)
         self.calm = seed % 4 == 0
+        self.wishes = Random(f"overlays {seed}")  # dice of their own: worlds without overlays stay what they were
         self.controlled = self.dice.random() < CONTROLLED
+        self.ready = self.wishes.random() < READY
         bcp_percent = self.dice.choice((0, 0, 100, 50))
         self.world = World(seed, self._a_plan(), self._a_weather(), bcp_percent, controlled=self.controlled)
         self.world.invariants.second_leg_s = self._second_leg_s()
         for party in self.world.parties.values():
             party.names_transport = seed % 3 != 0
         self.notes: list[CallNote] = []
+        self.switched = 0
         self.cut: set[tuple[str, str]] = set()  # (source host, destination host) pairs the network does not connect
         for name, sbc in self.world.sbcs.items():
             sbc.behave = self._behaviour_of(name)
@@ -76,6 +86,8 @@ class Fate:
         misfortunes = self._calm_misfortunes() if self.calm else self._misfortunes()
         for _ in range(dice.randrange(3, 14)):
             world.at(dice.uniform(0.5, HORIZON_S), dice.choice(misfortunes))
+        for _ in range(self.wishes.randrange(2, 8) if self.ready else 0):
+            world.at(self.wishes.uniform(0.1, HORIZON_S * 0.9), self._switch)
         world.run(HORIZON_S, max_events=LIVELY_EVENTS)
         self._heal()
         world.finish()
@@ -87,6 +99,7 @@ class Fate:
         return Outcome(
             world.digest, world.events, len(self.notes), answered, world.router.deaths, world.invariants.checked,
             control.taken if control else 0, control.decisions if control else 0, world.invariants.judged_legs,
+            self.switched, world.invariants.judged_places,
         )  # fmt: skip
 
     # -- what the world is made of ---------------------------------------------------------------------------------------------
@@ -106,7 +119,7 @@ class Fate:
             strategy=dice.choice(("active-standby", "active-standby", "load-share")),
             advance_across="both" if self.calm else dice.choice(("to-bcp", "to-bcp", "both", "never")),
             sbc_max_calls=None if self.calm else dice.choice((None, None, 3)),
-            trunk_max_calls=None if self.calm else dice.choice((None, None, 6)),
+            trunk_max_calls=None if self.calm else dice.choice((None, None, 6)), ready=self.ready,
         )  # fmt: skip
 
     def _a_weather(self) -> Weather:
@@ -202,6 +215,25 @@ class Fate:
             ]  # fmt: skip
         op, args = dice.choice(orders)
         world.order(op, **args)
+
+    def _switch(self) -> None:
+        """An overlay or a kill switch goes on, with or without an end, or off."""
+        world, dice = self.world, self.wishes
+        kind, name = dice.choice(CALM_WISHES if self.calm else WISHES)
+        turned, ends_s = dice.choice(("on", "on", "off")), dice.choice((None, dice.uniform(0.2, 3.0), dice.uniform(3.0, 20.0)))
+        until_unix_s = None if ends_s is None else world.now_s + UNIX_MINUS_MONO_S + ends_s
+        self.switched += 1
+        if self.controlled:
+            more = {"until": until_unix_s} if turned == "on" else {}
+            world.order(f"{kind}-{turned}", **{kind: name}, **more)
+            return
+        section = "overlays" if kind == "overlay" else "switches"
+        on = dict(getattr(world.state, section))
+        on.pop(name, None)
+        if turned == "on":
+            on[name] = until_unix_s or 0.0
+        world.note(f"{kind} {name} is {turned} {until_unix_s or ''}")
+        world.publish(**{section: tuple(sorted(on.items()))})
 
     def _new_controller(self) -> None:
         if self.world.control is None:

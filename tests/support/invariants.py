@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.sip.timers import TIMER_B_S
 from sipctl.testing.wire import Address, Message, WireError, read
+from tests.support.router_host import UNIX_MINUS_MONO_S
+from tests.support.world_plan import ANN, REVERSED, SALES, SECOND, SERVICE
 
 if TYPE_CHECKING:
     from tests.support.world import World
@@ -38,6 +40,8 @@ class _Seen:
     heard: set[tuple[str, int, str, str]] = field(default_factory=set)  # requests: method, CSeq, from-tag, to-tag
     replies: set[tuple[int, int, str, str, str]] = field(default_factory=set)  # responses: status, CSeq, method, tags
     deaths_at_final: int = 0
+    began_s: float = 0.0  # when its INVITE was heard first
+    number: str = ""  # that it asked for
     uncertain: bool = False
     late: bool = False  # a second leg was found up too long
 
@@ -51,6 +55,7 @@ class Invariants:
         self.configured = {party.address[0] for party in world.parties.values() if party.name != "stranger"}
         self._ledgers = [party.ledger for party in world.parties.values()]
         self.checked = 0
+        self.judged_places = 0  # calls whose first target was judged while an overlay or a kill switch was on
         self.judged_legs = 0  # second legs that were seen to go
         self.second_leg_s: float | None = LOSSY_LEG_S  # how long one may be up; None: a BYE may be lost for good
         self.judges_parties = True  # False where a scenario forges what parties would complain of
@@ -84,7 +89,8 @@ class Invariants:
 
     def _heard_request(self, message: Message, host: str) -> None:
         if message.method == "INVITE" and not message.to_tag:
-            seen = self.calls.setdefault(message.call_id, _Seen(host))
+            number = message.uri.removeprefix("sip:").partition("@")[0]
+            seen = self.calls.setdefault(message.call_id, _Seen(host, began_s=self.world.now_s, number=number))
         else:
             seen = self.calls.get(message.call_id) or _Seen(host)
         seen.heard.add((message.method, message.cseq, message.from_tag, message.to_tag))
@@ -144,6 +150,29 @@ class Invariants:
             key = (message.method, message.cseq, message.from_tag, message.to_tag)
             self._require(key in seen.heard, f"{message.what} that nobody sent")
 
+    def _check_place(self, seen: _Seen, to: Address) -> None:
+        """Calls go to the announcements when something that is on sends them there, and only then; stopped ones go nowhere.
+
+        Said here without `resolve`, from what the router holds and the plan of the world.
+        """
+        snapshot, unix_s = self.world.router.snapshot, seen.began_s + UNIX_MINUS_MONO_S
+        assert snapshot is not None
+        on = {name for name, until in (*snapshot.state.overlays, *snapshot.state.switches) if not until or until > unix_s}
+        if not self.world.plan.ready or not on:
+            self._require(self.world.tenant_at.get(to) != ANN, f"a call goes to {to} though nothing sends it there")
+            return
+        self.judged_places += 1
+        group = {SALES: "acme", SERVICE: "acme", SECOND: "beta", REVERSED: "gamma"}[seen.number]
+        trunk = "carrier-one" if seen.caller == self.world.callers["carrier-one"].address[0] else "carrier-two"
+        stopped = (trunk == "carrier-one" and "carrier-off" in on) or (seen.number == SALES and "sales-off" in on)
+        away = group == "acme" and "acme-away" in on
+        if not away:  # of switches that fit one call the plan's first counts
+            self._require(not stopped, f"a call to {seen.number} by {trunk} goes to {to}, and {sorted(on)} are on")
+        named = "evening" in on and seen.number == SALES and not away  # where that sends it, emergency may still come
+        wanted = away or "emergency" in on
+        fits = wanted == (self.world.tenant_at.get(to) == ANN) or (named and wanted)
+        self._require(fits, f"a call to {seen.number} goes to {to}, {sorted(on)} are on")
+
     def _was_refused(self, seen: _Seen, ack: Message) -> bool:
         """If this ACK is the hop-by-hop one of a re-INVITE that was refused."""
         wanted = (ack.cseq, "INVITE", ack.from_tag, ack.to_tag)
@@ -158,6 +187,8 @@ class Invariants:
         if not seen.attempts:
             seen.finals.clear()  # it was shed: a stateless 503 leaves no memory, so its INVITE may come again (CALLS 1.6)
         self._require(not seen.finals or seen.uncertain, "the search went on after the caller had a final")
+        if not seen.attempts and not seen.uncertain and not self.world.router.deaths:
+            self._check_place(seen, to)
         seen.attempts[message.branch] = to
         seen.latest = message.branch
         self._require(len(seen.attempts) <= MAX_ATTEMPTS, f"{len(seen.attempts)} attempts")

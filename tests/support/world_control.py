@@ -75,6 +75,8 @@ class Control:
         self._link = 0
         self._commands = 0
         self._notes_read = 0
+        self._asked: dict[str, tuple[tuple[str, str], float]] = {}  # operation → overlay or switch asked to be on, and its end
+        self.granted: dict[tuple[str, str], float] = {}  # (kind, name) → its end: what operators were told is on
 
     # -- a controller's life ---------------------------------------------------------------------------------------------------
 
@@ -137,6 +139,11 @@ class Control:
             return None
         self._commands += 1
         name = f"op-{self._commands}"
+        kind, _, turned = op.partition("-")
+        if kind in ("overlay", "switch"):
+            self.granted.pop((kind, args[kind]), None)  # another wish: the old one is no promise any more
+        if kind in ("overlay", "switch") and turned == "on":
+            self._asked[name] = (kind, args[kind]), args.get("until") or 0.0
         self.put(Ordered(Command(name, op, args, "ops-1", "the world wants it", False, force)))
         answer = next((answer for answer in reversed(self.answers) if answer.id == name), None)
         self._world.note(f"{op} {args}: {answer.status if answer else 'nothing'}")
@@ -184,6 +191,9 @@ class Control:
                 self.term = max(self.term, term)
             case Reply(answer):
                 self.answers.append(answer)
+                if answer.status == "done" and answer.id in self._asked:
+                    wish, until_unix_s = self._asked.pop(answer.id)
+                    self.granted[wish] = until_unix_s
             case Say(notice) if notice.kind in STORY:
                 world.note(notice.text)
 
@@ -239,6 +249,15 @@ class Control:
         gap_s, router.gap_s = router.gap_s, 0.0
         self._say(msgspec.structs.replace(seen, name="router-0", loop_gap_s=gap_s))
 
+    def _check_granted(self, state: RoutingState) -> None:
+        """Nothing that was acknowledged is lost, whoever died meanwhile; nothing is published beyond its end."""
+        unix_s = self._world.now_s + UNIX_MINUS_MONO_S
+        told = {("overlay", name): until for name, until in state.overlays}
+        told |= {("switch", name): until for name, until in state.switches}
+        for wish, until_unix_s in self.granted.items():
+            over = bool(until_unix_s) and until_unix_s <= unix_s + TICK_S
+            assert over or told.get(wish) == until_unix_s, f"{wish} was said to be on, and is {told}\n{self._world.tail()}"
+
     def _probe(self, link: int, sbc: str) -> None:
         core = self._world.router.core
         if core is not None and not self._world.router.paused and link == self._link:
@@ -268,6 +287,7 @@ class Control:
             self._say(Nack("router-0", state.term, state.seq, str(error)))
             raise AssertionError(f"a publication does not fit: {error}\n{world.tail()}") from error
         self.held = state
+        self._check_granted(state)
         self.taken += 1
         world.take(snapshot)
         self._say(Ack("router-0", state.term, state.seq, state.revision))

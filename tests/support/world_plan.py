@@ -12,11 +12,13 @@ from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.numbers import EXACT_TEXT, Numbers, key_of
 from sipctl.routing.snapshot import (
     Decision,
+    Destination,
     EntryPoint,
     EntryPointId,
     Group,
     GroupId,
     Listen,
+    Overlay,
     Probe,
     Reach,
     Retired,
@@ -26,6 +28,7 @@ from sipctl.routing.snapshot import (
     SbcPair,
     SigningKey,
     Site,
+    Switch,
     Tenant,
     TenantId,
     Topology,
@@ -34,6 +37,7 @@ from sipctl.routing.snapshot import (
 )
 from sipctl.routing.table import Table, encode_table, load_table
 from sipctl.testing.wire import Address
+from tests.support import wide_plan as wide
 
 OUTSIDE: Final[Address] = ("203.0.113.9", 5060)
 INSIDE: Final[Address] = ("10.1.0.5", 5060)
@@ -45,6 +49,8 @@ FRA_B: Final[Address] = ("10.4.1.12", 5060)
 AMS_A: Final[Address] = ("10.5.1.11", 5060)
 AMS_B: Final[Address] = ("10.5.1.12", 5060)
 SBC_ADDRESS: Final = {"fra-a": FRA_A, "fra-b": FRA_B, "ams-a": AMS_A, "ams-b": AMS_B}
+ANN_ADDRESS: Final[dict[str, Address]] = {"ann-a": ("10.6.1.11", 5060), "ann-b": ("10.6.1.12", 5060)}  # plays announcements
+ANN: Final = "pair:ann"  # its stand-in among the tenants
 SECOND_PORT: Final = 5070  # tenants of the second group stand behind the same pairs, at this port
 SALES: Final = "+4930901820"
 SALES_AT_BCP: Final = "+31205550120"
@@ -85,6 +91,9 @@ class Plan:
     failback: str = "manual"
     hold_down_s: float = 300.0
     ramp_step_s: float = 120.0
+    wide: int = 0  # that many groups in place of the usual ones, each tenant with a pair of its own (wide_plan)
+    wide_shares_sites: bool = False  # all primaries at one site and all BCPs at another; else each tenant at its own
+    ready: bool = False  # overlays and kill switches are kept ready, and a pair that plays announcements
 
 
 # -- where everybody stands ----------------------------------------------------------------------------------------------------
@@ -102,9 +111,13 @@ def inside_of(plan: Plan, address: Address) -> Address:
 
 def doors(plan: Plan) -> dict[str, tuple[Address, str]]:
     """Every signalling address of every SBC by the name of who stands there, and the tenant that is behind it."""
+    if plan.wide:
+        return wide.wide_doors(plan)
     found: dict[str, tuple[Address, str]] = {}
     for name, address in SBC_ADDRESS.items():
         found[name] = inside_of(plan, address), "acme-prod" if name.startswith("fra") else "acme-bcp"
+    if plan.ready:
+        found |= {name: (inside_of(plan, address), ANN) for name, address in ANN_ADDRESS.items()}
     if plan.more_groups:
         for name, address in SBC_ADDRESS.items():
             second = (inside_of(plan, address)[0], SECOND_PORT)
@@ -143,14 +156,23 @@ def a_table(plan: Plan) -> Table:
         for number, name, host, bits in TRUNKS if name not in plan.without
     )  # fmt: skip
     sbcs, pairs = _sbcs_and_pairs(plan)
+    tenants = _tenants(plan)
     topology = Topology(
-        plan.revision, "node-1", (Site("frankfurt", (1,)), Site("amsterdam")), listens, trunks, sbcs, pairs, _tenants(plan),
+        plan.revision, "node-1", _sites(plan), listens, trunks, sbcs, pairs, tenants,
         _groups(plan), _entries(plan), plan.max_call_age_s,
     )  # fmt: skip
+    if plan.ready:
+        topology = _with_treatments(plan, topology)
     return load_table(encode_table(topology, _numbers(plan, len(trunks))))
 
 
+def _sites(plan: Plan) -> tuple[Site, ...]:
+    return wide.wide_sites(plan) if plan.wide else (Site("frankfurt", (1,)), Site("amsterdam"))
+
+
 def _sbcs_and_pairs(plan: Plan) -> tuple[tuple[Sbc, ...], tuple[SbcPair, ...]]:
+    if plan.wide:
+        return wide.wide_sbcs_and_pairs(plan)
     sbcs: list[Sbc] = []
     pairs: list[SbcPair] = []
     for index, (pair, transport) in enumerate(zip(PAIRS, ("udp", "tcp" if plan.tcp_sbcs else "udp"), strict=True)):
@@ -175,7 +197,40 @@ def _sbcs_and_pairs(plan: Plan) -> tuple[tuple[Sbc, ...], tuple[SbcPair, ...]]:
     return tuple(sbcs), tuple(pairs)
 
 
+def _with_treatments(plan: Plan, topology: Topology) -> Topology:
+    """A pair that plays announcements, one overlay for all entry points and one for one, and kill switches of every kind."""
+    pair, to = len(topology.pairs), Destination(tenant=len(topology.tenants), called="ann-1")
+    sbcs = tuple(
+        Sbc(SbcId(61 + place), name, pair, 1, *inside_of(plan, address), "udp", _uri_host(plan, address), 1 + place)
+        for place, (name, address) in enumerate(ANN_ADDRESS.items())
+    )
+    members = tuple(len(topology.sbcs) + place for place in range(len(sbcs)))
+    refused = Destination(refuse=(480, 41))
+    return replace(
+        topology,
+        sbcs=(*topology.sbcs, *sbcs),
+        pairs=(
+            *topology.pairs,
+            SbcPair(pair + 1, "ann", 0, members, plan.strategy, shared_dialogs=plan.shared_dialogs, symmetric=plan.symmetric,
+                    probe=plan.probe, no_progress_s=plan.no_progress_s),
+        ),
+        tenants=(*topology.tenants, Tenant(TenantId(49), ANN, (Reach(pair),), kind="pair")),
+        overlays=(Overlay("emergency", (), to), Overlay("evening", ((0, Destination(entry_point=1)),))),
+        switches=(
+            Switch("acme-away", to, groups=(0,)), Switch("sales-off", refused, entry_points=(0,)),
+            Switch("carrier-off", refused, trunks=(0,)), Switch("bcp-off", refused, tenants=(1,)),
+        ),
+    )  # fmt: skip
+
+
+def _uri_host(plan: Plan, address: Address) -> str:
+    host = inside_of(plan, address)[0]
+    return f"[{host}]" if ":" in host else host
+
+
 def _tenants(plan: Plan) -> tuple[Tenant, ...]:
+    if plan.wide:
+        return wide.wide_tenants(plan)
     tenants = (
         Tenant(TenantId(41), "acme-prod", (Reach(0),), max_calls=plan.tenant_max_calls),
         Tenant(TenantId(42), "acme-bcp", (Reach(1),)),
@@ -190,6 +245,8 @@ def _tenants(plan: Plan) -> tuple[Tenant, ...]:
 
 
 def _groups(plan: Plan) -> tuple[Group, ...]:
+    if plan.wide:
+        return wide.wide_groups(plan)
     places = [(GROUP, 0, 1), ("beta", 2, 3), ("gamma", 1, 0)]
     return tuple(
         Group(
@@ -201,6 +258,8 @@ def _groups(plan: Plan) -> tuple[Group, ...]:
 
 
 def _entries(plan: Plan) -> tuple[EntryPoint, ...]:
+    if plan.wide:
+        return wide.wide_entries(plan)
     entries = (
         EntryPoint(EntryPointId(61), "acme-sales", 0),
         EntryPoint(EntryPointId(62), "acme-service", 0, trunks=(0,), max_calls=3),
@@ -211,6 +270,8 @@ def _entries(plan: Plan) -> tuple[EntryPoint, ...]:
 
 
 def _numbers(plan: Plan, trunks: int) -> Numbers:
+    if plan.wide:
+        return wide.wide_numbers(plan, trunks)
     dialled = (SALES, SERVICE, SECOND, REVERSED) if plan.more_groups else (SALES, SERVICE)
     keys = tuple(key_of(number[1:]) for number in dialled)
     rows = tuple(range(len(keys)))
