@@ -111,7 +111,7 @@ def _changed_tests(old: Source, new: Source) -> str:
     if before == after:
         return ""
     added, gone = [sum(test not in others for test in tests) for tests, others in ((after, before), (before, after))]
-    return f"tests of the plan: {added} new or changed, {gone} gone or as they were before"
+    return f"tests of the plan: {added} new or changed, {gone} gone or changed"
 
 
 def _tests(files: Mapping[str, bytes]) -> list[Any]:

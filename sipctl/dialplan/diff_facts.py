@@ -257,6 +257,8 @@ class Described:
         """The text of fields that are more than a value; None for all others."""
         if field == "reached_by":
             return ", ".join(self._reach(reach) for reach in value)
+        if field == "labels":
+            return ", ".join(f"{_spelled(name)}: {_spelled(text)}" for name, text in value) or NONE
         if field == "split":
             return ", ".join(f"{self.topology.groups[group].name} {percent}%" for group, percent in value) or NONE
         if isinstance(thing, EntryPoint) and field == "called_at":
