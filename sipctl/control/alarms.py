@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from sipctl.control.overlays import FIELDS, Switched, until_words
 from sipctl.control.world import Alarm, World
 from sipctl.failover.memory import Memory
 from sipctl.routing.snapshot import Admin, Operating
 
+FIRST_ROUTER_S: Final = 3.0  # a new controller gives its routers so long before it complains of their absence
 
-def due_alarms(world: World) -> dict[str, str]:
+
+def due_alarms(world: World, now_s: float) -> dict[str, str]:
     """Every alarm that stands now, id → sentence."""
     due = dict(world.faults)
-    if not world.routers:
+    if not world.routers and (world.met_router or _waited_for_the_first(world, now_s)):
         due["no-router"] = "no router is connected: what is decided now reaches no call"
     for router in world.routers.values():
         if router.refused:
@@ -32,12 +35,17 @@ def due_alarms(world: World) -> dict[str, str]:
     return due
 
 
-def updated_alarms(world: World, unix_s: float) -> tuple[Mapping[str, Alarm], tuple[Alarm, ...], tuple[Alarm, ...]]:
+def _waited_for_the_first(world: World, now_s: float) -> bool:
+    """A controller that begins is a moment ahead of its routers: that alone is nothing to look after."""
+    return world.alone_since_s is not None and now_s - world.alone_since_s >= FIRST_ROUTER_S
+
+
+def updated_alarms(world: World, now_s: float, unix_s: float) -> tuple[Mapping[str, Alarm], tuple[Alarm, ...], tuple[Alarm, ...]]:
     """The alarms as they stand now.
 
     Returns: (all, those that are new, those that are over).
     """
-    due = due_alarms(world)
+    due = due_alarms(world, now_s)
     if due.keys() == world.alarms.keys() and all(world.alarms[name].text == text for name, text in due.items()):
         return world.alarms, (), ()
     alarms: dict[str, Alarm] = {}

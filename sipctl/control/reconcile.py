@@ -394,7 +394,12 @@ class _Turn:
         return bool(routers) and all((router.term, router.seq) >= (term, seq) for router in routers)
 
     def raise_alarms(self) -> None:
-        alarms, raised, cleared = updated_alarms(self.world, self._unix_s)
+        if not self.world.met_router:
+            if self.world.routers:
+                self.set(met_router=True)
+            elif self.world.alone_since_s is None:
+                self.set(alone_since_s=self._now_s)
+        alarms, raised, cleared = updated_alarms(self.world, self._now_s, self._unix_s)
         if alarms is not self.world.alarms:
             self.set(alarms=alarms)
         for alarm in raised:

@@ -105,6 +105,8 @@ class World:
     keys: tuple[SigningKey, ...] = ()
     signing_key: int = 0
     routers: Mapping[int, RouterSeen] = field(default_factory=dict)  # by link
+    met_router: bool = False  # one has been connected since this controller began
+    alone_since_s: float | None = None  # when it began without any
     sbcs: Mapping[str, SbcObservation] = field(default_factory=dict)  # as measured last, also if that router is gone
     tenants: Mapping[str, Operating] = field(default_factory=dict)
     ears: Ears = _NO_EARS

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sipctl.control import alarms
 from sipctl.control.controller import VIEW_S
-from sipctl.control.ports import Notice, Observe, ProbeNow, SbcObservation, View, WriteFailed
+from sipctl.control.ports import FromRouter, Notice, Observe, ProbeNow, SbcObservation, View, WriteFailed
 from sipctl.errors import EngineError, PlanError
 from sipctl.routing.snapshot import Operating
 from tests.control.world import FakeDesk, FakeRouter, Office, until
@@ -140,11 +141,18 @@ async def test_the_term_is_above_the_stores_and_above_every_routers(office: Offi
     assert office.router.published[-1].term == 71 and office.store.term == 71
 
 
-async def test_a_start_without_routers_waits_only_a_moment(tmp_path: Path) -> None:
+class WordlessRouter(FakeRouter):
+    """It is connected and takes what is sent, but never says a word."""
+
+    def say(self, frame: FromRouter | None) -> None:
+        if frame is None:
+            super().say(frame)
+
+
+async def test_a_start_without_routers_waits_only_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarms, "FIRST_ROUTER_S", 0.1)
     office = Office(tmp_path)
-    router = FakeRouter()
-    await router.receive()  # it never says hello
-    desk = await office.start(router, hear_s=0.05)
+    desk = await office.start(WordlessRouter(), hear_s=0.05)
     await until(lambda: any(notice.fields.get("id") == "no-router" for notice in desk.notices))
     await office.stop()
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sipctl.control.ports import Hello, Nack, TrunkObservation
+from sipctl.control.reconcile import reconcile
 from sipctl.control.status import detail, status
-from sipctl.control.world import Faults, Heard, KeepGeneration, Persist, Record, Tell
+from sipctl.control.world import Faults, Heard, KeepGeneration, Persist, Record, Say, Tell, Tick, World
 from sipctl.routing.snapshot import Admin, Decision, RoutingState, Topology
 from tests.control.scene import UNIX_S, Scene, a_wide_topology
 from tests.support.plans import a_topology
@@ -178,6 +179,20 @@ def test_a_failed_write_is_an_alarm_and_no_stop() -> None:
     assert scene.told() == 100
     scene.put(Faults("write", {}))
     assert "write:wishes" not in scene.alarms
+
+
+def test_a_controller_that_begins_does_not_complain_of_routers_that_come_within_a_moment() -> None:
+    world = World(term=1)
+    said = []
+    for now_s in (1000.0, 1001.0, 1002.9):
+        world, effects = reconcile(world, Tick(), now_s, UNIX_S + now_s)
+        said += [effect for effect in effects if isinstance(effect, Say)]
+    assert not world.alarms and not said
+    late, _ = reconcile(world, Tick(), 1003.0, UNIX_S + 1003.0)
+    assert set(late.alarms) == {"no-router"}
+    world, _ = reconcile(world, Heard(1, Hello("r1", 0, 4711, None)), 1002.95, UNIX_S + 1002.95)
+    world, _ = reconcile(world, Tick(), 1010.0, UNIX_S + 1010.0)
+    assert "no-router" not in world.alarms
 
 
 def test_without_a_router_an_operation_waits_and_is_done_when_one_has_it() -> None:
