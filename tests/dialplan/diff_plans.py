@@ -16,16 +16,19 @@ from sipctl.routing.resolve import Route, resolve
 from sipctl.routing.select import Target
 from sipctl.routing.snapshot import (
     Decision,
+    Destination,
     EntryPoint,
     EntryPointId,
     Group,
     GroupId,
     Listen,
+    Operating,
     Reach,
     RoutingState,
     Sbc,
     SbcId,
     SbcPair,
+    Schedule,
     SigningKey,
     Site,
     Tenant,
@@ -33,16 +36,22 @@ from sipctl.routing.snapshot import (
     Topology,
     Trunk,
     TrunkId,
+    Zone,
 )
 from sipctl.routing.table import Table, encode_table, load_table
 
 ENTRIES, GROUPS, TENANTS, PAIRS, SITES = 3, 2, 3, 3, 2
 TRUNKS = ("one", "two", "pbx")  # pbx writes private numbers
 WORDS = ("lobby", "*1")
-MOST = {1: 10, 2: 100, 3: 400}  # numbers of each length
+MOST = {1: 10, 2: 100, 3: 200}  # numbers of each length
 DIGITS = [f"{number:0{length}}" for length, most in MOST.items() for number in range(most)]
 
+HOURS = (((0, 10_080),), ((480, 1_080), (1_920, 2_520)), ((480, 1_200),))  # of three schedules
+MONDAY_NOON_S, MONDAY_EVENING_S, SUNDAY_S = (4 * 86_400 + 43_200, 4 * 86_400 + 68_400, 3 * 86_400)  # unix
+
+Calls = dict[tuple[str, str], Any]  # (trunk, number) → what its call meets
 Dial = tuple[int, int]  # base, copied
+To = tuple[str, int, str | None] | None  # ("entry" | "pair" | "refuse", which or status, what to dial)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class Plan:
     tenants: tuple[tuple[tuple[tuple[int, int | None], ...], int | None], ...]  # (pair, port)…, max_calls
     pairs: tuple[tuple[int, int, float], ...]  # site, how many SBCs, no_reply_s
     homes: tuple[int, int, int]  # site of each trunk
+    elsewhere: tuple[tuple[int | None, To, tuple[To, ...], To], ...]  # schedule, closed, overflow, unusable; (): nothing of this
     order: tuple[int, ...]  # in which the entry points stand in the topology: indexes must not matter
 
     def table(self) -> Table:
@@ -136,27 +146,60 @@ class Plan:
             tenants=tuple(
                 Tenant(TenantId(at + 1), f"tenant{at}", tuple(Reach(pair, port) for pair, port in reaches), most)
                 for at, (reaches, most) in enumerate(self.tenants)
-            ),
+            )
+            + tuple(Tenant(TenantId(TENANTS + at + 1), f"pair:pair{at}", (Reach(at),), kind="pair") for at in range(PAIRS)),
             groups=tuple(
                 Group(GroupId(at + 1), f"group{at}", primary, bcp, "automatic", across)
                 for at, (primary, bcp, across) in enumerate(self.groups)
             ),
-            entry_points=tuple(
-                EntryPoint(EntryPointId(entry + 1), f"entry{entry}", *self.entries[entry]) for entry in self.order
-            ),
+            entry_points=tuple(self._entry_point(entry) for entry in self.order),
+            zones=(Zone("UTC", (), (0,)),),
+            schedules=tuple(Schedule(f"hours{at}", 0, windows) for at, windows in enumerate(HOURS)),
         )
 
+    def _entry_point(self, entry: int) -> EntryPoint:
+        made = EntryPoint(EntryPointId(entry + 1), f"entry{entry}", *self.entries[entry])
+        if not self.elsewhere:
+            return made
+        schedule, closed, overflow, unusable = self.elsewhere[entry]
+        return replace(
+            made,
+            schedule=schedule,
+            closed=self._to(closed or ("refuse", 480, None)),
+            overflow=tuple(to for to in map(self._to, overflow) if to is not None),
+            unusable=self._to(unusable),
+            called_at=((0, 0), (int(f"1{entry}5"), 0)),
+        )
 
-def met(table: Table, bcp_percent: int) -> dict[tuple[str, str], Any]:
-    """By (trunk, number): what its call meets, everything in service, all calls on one side."""
+    def _to(self, to: To) -> Destination | None:
+        if to is None:
+            return None
+        kind, which, called = to
+        if kind == "refuse":
+            return Destination(refuse=(which, 41))
+        if kind == "entry":
+            return Destination(entry_point=self.order.index(which), called=called)
+        return Destination(tenant=TENANTS + which, called=called)
+
+
+def met(table: Table, bcp_percent: int = 0, unix_s: float = MONDAY_NOON_S, full: bool = False, dead: bool = False) -> Calls:
+    """By (trunk, number): what its call meets.
+
+    Args:
+        bcp_percent: of all groups; full: every entry point has as many calls as it may; dead: every SBC is out of service.
+    """
     decisions = {group.name: Decision(bcp_percent) for group in table.topology.groups}
     state = RoutingState(1, 1, 1, table.hash, decisions, keys=(SigningKey(0, bytes(32)),))
     snapshot = RoutingSnapshot.build(table, state)
     live = Live.for_snapshot(snapshot)
+    if full:
+        live.entry_calls[:] = [entry.max_calls or 0 for entry in snapshot.entry_points]
+    if dead:
+        live.operating[:] = [int(Operating.OUT_OF_SERVICE)] * len(live.operating)
     found = {}
     for at, trunk in enumerate(TRUNKS):
         for called in [f"+{digits}" for digits in DIGITS] + ([*DIGITS, *WORDS] if trunk == "pbx" else []):
-            route = resolve(snapshot, live, at, called, None, b"caller", 0.0)
+            route = resolve(snapshot, live, at, called, None, b"caller", 0.0, unix_s=unix_s)
             found[trunk, called] = _met(snapshot, route) if isinstance(route, Route) else route.status
     return found
 
@@ -172,6 +215,10 @@ def _way(snapshot: RoutingSnapshot, target: Target) -> Any:
     sbc = snapshot.sbcs[target.sbc].name
     return snapshot.tenants[target.tenant].name, sbc, target.host, target.port, target.no_reply_s
 
+
+SCENES: tuple[dict[str, Any], ...] = (
+    {}, {"bcp_percent": 100}, {"unix_s": MONDAY_EVENING_S}, {"unix_s": SUNDAY_S}, {"full": True}, {"dead": True},
+)  # fmt: skip
 
 # -- how they are made -----------------------------------------------------------------------------------------------------------
 
@@ -223,18 +270,34 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     ),
     "pairs": st.tuples(*[st.tuples(st.integers(0, SITES - 1), st.integers(1, 2), st.sampled_from([1.0, 2.0]))] * PAIRS),
     "homes": st.tuples(*[st.integers(0, SITES - 1)] * 3),
+    "elsewhere": st.just(()),
     "order": st.permutations(range(ENTRIES)).map(tuple),
 }
+_CALLED = st.sampled_from([None, "+31"])
+_TO = st.one_of(
+    st.tuples(st.just("entry"), _ENTRY, _CALLED),
+    st.tuples(st.just("pair"), st.integers(0, PAIRS - 1), _CALLED),
+    st.tuples(st.just("refuse"), st.sampled_from([480, 486]), st.none()),
+)
+_MAYBE_TO = st.one_of(st.none(), _TO)
+_ELSEWHERE = st.tuples(
+    *[st.tuples(st.sampled_from([None, 0, 1, 2]), _MAYBE_TO, st.lists(_TO, max_size=2).map(tuple), _MAYBE_TO)] * ENTRIES
+)
 PLANS = st.builds(Plan, **_FIELDS)
 
 
 @st.composite
-def edits(draw: st.DrawFn) -> tuple[Plan, Plan]:
-    """A plan, and the same one with some of its parts made anew; number lists keep some of what they held."""
-    old = draw(PLANS)
+def edits(draw: st.DrawFn, elsewhere: bool = False) -> tuple[Plan, Plan]:
+    """A plan, and the same one with some of its parts made anew; number lists keep some of what they held.
+
+    Args:
+        elsewhere: entry points have hours and send calls elsewhere.
+    """
+    strategies = {**_FIELDS, "elsewhere": _ELSEWHERE} if elsewhere else _FIELDS
+    old = draw(st.builds(Plan, **strategies))
     changed: dict[str, Any] = {}
-    for name in draw(st.lists(st.sampled_from(sorted(_FIELDS)), max_size=3, unique=True)):
-        made = draw(_FIELDS[name])
+    for name in draw(st.lists(st.sampled_from(sorted(strategies)), max_size=3, unique=True)):
+        made = draw(strategies[name])
         if name in ("public", "private"):
             made = (*[one for one in getattr(old, name) if draw(st.booleans())], *made)
         changed[name] = made

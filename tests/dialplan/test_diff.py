@@ -12,7 +12,7 @@ from sipctl.dialplan.diff_model import DIALLED, MOVED, REFUSED, ROUTED, Change, 
 from sipctl.dialplan.diff_spans import Agreement, agreement, both, differing
 from sipctl.dialplan.diff_text import body
 from sipctl.routing.numbers import PRIVATE_BIT, dialled_at, digits_of
-from tests.dialplan.diff_plans import DIGITS, PLANS, TRUNKS, Plan, edits, met
+from tests.dialplan.diff_plans import DIGITS, PLANS, SCENES, TRUNKS, Plan, edits, met
 
 FEW = settings(max_examples=20, deadline=None)
 Calls = set[tuple[str, str]]  # (trunk, number)
@@ -37,7 +37,7 @@ def told(diff: PlanDiff, calls: Calls, *kinds: str) -> Calls:
 @given(edits())
 def test_diff_tells_exactly_the_calls_that_meet_something_else(plans: tuple[Plan, Plan]) -> None:
     old, new = (plan.table() for plan in plans)
-    before, after = [(met(table, 0), met(table, 100)) for table in (old, new)]
+    before, after = [(met(table), met(table, bcp_percent=100)) for table in (old, new)]
     diff = diff_plans(old, new)
     calls = set(before[0])
     changed = {call for call in calls if (before[0][call], before[1][call]) != (after[0][call], after[1][call])}
@@ -49,6 +49,18 @@ def test_diff_tells_exactly_the_calls_that_meet_something_else(plans: tuple[Plan
     assert told(diff, calls, MOVED) == {call for call in kept if before[0][call][0] != after[0][call][0]}
     assert told(diff, calls, DIALLED) == {call for call in kept if before[0][call][4] != after[0][call][4]}
     assert diff.numbers == len({called for _, called in changed})
+
+
+@settings(max_examples=15, deadline=None)
+@given(edits(elsewhere=True))
+def test_no_call_that_hours_overflow_or_dead_sbcs_send_elsewhere_is_missed(plans: tuple[Plan, Plan]) -> None:
+    old, new = (plan.table() for plan in plans)
+    before, after = [[met(table, **scene) for scene in SCENES] for table in (old, new)]
+    calls = set(before[0])
+    changed = {call for call in calls if any(one[call] != other[call] for one, other in zip(before, after, strict=True))}
+    diff = diff_plans(old, new)
+    assert changed <= told(diff, calls) and len({called for _, called in changed}) <= diff.numbers
+    assert diff_plans(old, old).is_empty
 
 
 @FEW
