@@ -70,7 +70,7 @@ def history(
         print_json(body)
         return
     rows = [
-        (when(entry["at_unix_s"]), entry["group"], entry["epoch"], entry["rule"], entry["actor"], entry["sentence"])
+        (when(entry["at_unix_s"]), entry["group"], entry["epoch"] or None, entry["rule"], entry["actor"], entry["sentence"])
         for entry in body["decisions"]
     ]
     print_table("decisions", ("AT", "GROUP", "EPOCH", "RULE", "BY", "WHAT"), rows)
