@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ STOP_TIMEOUT_S = 20.0
 # -- sipctl run ----------------------------------------------------------------------------------------------------------------
 
 
-def run(config_dir: Path, state_dir: Path, api: str = DEFAULT_API, routers: int = 1, node: str = "") -> int:
+def run(
+    config_dir: Path, state_dir: Path, api: str = DEFAULT_API, routers: int = 1, node: str = "", watch: bool = False
+) -> int:
     """Carry calls until told to stop; returns the exit code, having said on stderr what was wrong."""
     from sipctl.call.records import SLOT_BYTES
     from sipctl.supervisor.supervisor import Settings, Supervisor
@@ -47,7 +49,7 @@ def run(config_dir: Path, state_dir: Path, api: str = DEFAULT_API, routers: int 
         print("more than one router per node is not built yet: leave out --routers", file=sys.stderr)
         return 2
     try:
-        return Supervisor(Settings(state_dir, config_dir, api, node, slot_bytes=SLOT_BYTES)).run()
+        return Supervisor(Settings(state_dir, config_dir, api, node, slot_bytes=SLOT_BYTES, watch=watch)).run()
     except SipctlError as error:
         print(_said(error), file=sys.stderr)
         return error.exit_code
@@ -146,7 +148,7 @@ def _answers(api: str) -> bool:
 
 
 def _supervisor(arguments: argparse.Namespace) -> int:
-    return run(arguments.config, arguments.state, arguments.api, arguments.routers, arguments.node)
+    return run(arguments.config, arguments.state, arguments.api, arguments.routers, arguments.node, arguments.watch)
 
 
 def _router(arguments: argparse.Namespace) -> int:
@@ -235,6 +237,7 @@ def _controller(arguments: argparse.Namespace) -> int:
             wall_s=unix_s,
             expected_routers=0 if first_files is None else 1,  # before the first plan there are no sockets, so no routers
             reached=failpoints(arguments.state, "apply-received"),
+            folder_changes=_folder_changes(arguments.config) if arguments.watch else None,
         )
         try:
             await control.live("controller", run_controller(around, control.stopped, on_ready))
@@ -242,6 +245,12 @@ def _controller(arguments: argparse.Namespace) -> int:
             store.close()
 
     return _live_as_child(live, arguments)
+
+
+def _folder_changes(config: Path) -> Callable[[], AsyncIterator[None]]:
+    from sipctl.supervisor.plan_watch import folder_changes  # only who watches loads the watcher
+
+    return lambda: folder_changes(config)
 
 
 def _desk(arguments: argparse.Namespace) -> int:
@@ -322,6 +331,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--api", default=DEFAULT_API)
     parser.add_argument("--routers", type=int, default=1)
     parser.add_argument("--node", default="")
+    parser.add_argument("--watch", action="store_true")
     arguments = parser.parse_args(argv)
     return ROLES[arguments.role](arguments)
 

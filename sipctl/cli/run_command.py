@@ -22,6 +22,7 @@ def run(
     api: Annotated[str, typer.Option(help="HOST:PORT of the API; port 0 takes a free one.")] = product.DEFAULT_API,
     routers: Annotated[int, typer.Option(min=1, help="Routers on this node; this build runs one, and a spare.")] = 1,
     node: Annotated[str, typer.Option(help="Which node of the plan this is.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Apply the folder by itself whenever it is saved and sound.")] = False,
 ) -> None:
     """Carry calls: supervisor, router, spare, controller and desk.
 
@@ -29,4 +30,4 @@ def run(
     edits enter by `sipctl apply`. A second run on the same STATE is refused; one after a `kill -9` of the first takes its calls
     over.
     """
-    raise typer.Exit(product.run(config, state if state is not None else config / ".sipctl", api, routers, node))
+    raise typer.Exit(product.run(config, state if state is not None else config / ".sipctl", api, routers, node, watch))

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 
+from sipctl.control.auto_apply import AutoApply
 from sipctl.control.dns import Resolver
 from sipctl.control.keyring import SECRET_BYTES, Stored, next_key_id, ring
 from sipctl.control.loop import Loop, StoreThread
@@ -101,6 +102,7 @@ class Surroundings:
     expected_routers: int = 1  # to be heard before a start goes on
     hear_s: float = 1.0  # but no longer than this
     reached: Reached = nowhere  # told of each step of an apply (plans.STEPS)
+    folder_changes: Callable[[], AsyncIterator[None]] | None = None  # after each burst of saves; None: edits wait for `apply`
 
     def monotonic_s(self) -> float:
         return self.mono_s()
@@ -153,6 +155,9 @@ class Controller:
         self._desk_faults: dict[str, tuple[float, str]] = {}
         self._generation: RoutingState | None = None
         self._generation_wake = asyncio.Event()
+        self._auto: AutoApply | None = None
+        if around.folder_changes is not None:
+            self._auto = AutoApply(self._plans, around.read_folder, self._apply, self._put)
         self._told_revision = 0  # the newest one that routers were told, that all of them carry, that is on disk
         self._carried_revision = 0
         self._written_revision = 0
@@ -167,7 +172,7 @@ class Controller:
             on_ready(self._plans.live)
         for duty in (
             self._loop.run(), self._store.keep_writing(), self._ticks(), self._views(), self._watch_folder(), self._turn_keys(),
-            self._names.run(), self._write_generations(),
+            self._names.run(), self._write_generations(), self._apply_edits(),
         ):
             self._start(duty)
         stop = asyncio.ensure_future(stopped.wait())
@@ -220,6 +225,8 @@ class Controller:
         keys, signing_key = ring(self._keys, plan.topology.max_call_age_s, self._around.wall_s())
         first: list[Happening] = [Keys(keys, signing_key), Faults("write", faults), *self._early]
         differs = folder is not None and dict(folder) != dict(self._plans.files)
+        if self._auto is not None and folder is not None and not differs:
+            self._auto.goes_on_from(self._plans.live)
         for happening in (*first, PlanLive(plan), Folder(differs)):
             self._loop.take(happening)
         self._tell_overruled()
@@ -312,6 +319,8 @@ class Controller:
         loop.take(outcome)  # at once: what was written is what the World holds
         self._tell_overruled()
         self._put(Folder(await self._folder_differs()))
+        if self._auto is not None:
+            self._start(self._auto.look())  # what was applied may be the folder itself, which then goes on from it
         return None
 
     def _tell_overruled(self) -> None:
@@ -425,7 +434,17 @@ class Controller:
     async def _watch_folder(self) -> None:
         while True:
             await asyncio.sleep(FOLDER_S)
+            if self._auto is not None:
+                await self._auto.look()  # a save may have gone unnoticed: a folder that was replaced, a share without events
             self._put(Folder(await self._folder_differs()))
+
+    async def _apply_edits(self) -> None:
+        """Apply the folder whenever it was saved, if that is wanted."""
+        if self._auto is None or self._around.folder_changes is None:
+            return
+        await self._auto.look()
+        async for _ in self._around.folder_changes():
+            await self._auto.look()
 
     async def _folder_differs(self) -> bool:
         try:

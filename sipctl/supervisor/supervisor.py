@@ -60,6 +60,7 @@ class Settings:
     node: str = ""
     program: tuple[str, ...] = ("-P", "-m", "sipctl.app")  # -P: never from the folder it was started in
     slot_bytes: int = 0
+    watch: bool = False  # apply the folder by itself whenever it is saved
     roles: tuple[str, ...] = ("controller", "desk")
 
 
@@ -289,6 +290,7 @@ class Supervisor:
         settings = self._settings
         arguments = ["--state", str(self._state.root), "--config", str(settings.config_dir.absolute())]
         arguments += ["--node", settings.node, "--api", self._wanted_api]
+        arguments += ["--watch"] if settings.watch and role == "controller" else []
         child = self._start(role, arguments, now_s)
         if child is None:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -307,6 +307,8 @@ class Office:
         self.reached: list[str] = []  # steps of an apply
         self.watch: set[str] = set()  # at these, nothing goes on
         self.died_at: list[str] = []
+        self.looks = 0  # at the folder
+        self.saved: asyncio.Queue[None] | None = None  # one item a burst of saves; None: nobody watches the folder
         self._left: MemoryStore | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -336,19 +338,38 @@ class Office:
             links=self.links,
             store=self.store,
             compile_plan=self.compiler,
-            read_folder=lambda: self.folder,
+            read_folder=self.read_folder,
             write_generation=self.write_generation,
             resolver=self.dns,
             mono_s=loop.time,
             wall_s=lambda: 1.8e9 + loop.time(),
             hear_s=hear_s,
             reached=self.step,
+            folder_changes=None if self.saved is None else self._saves,
         )
         self.task = asyncio.ensure_future(run_controller(around, self.stopped, self.ready.append))
         await until(lambda: bool(self.ready) or self.task is None or self.task.done())
         if self.task.done():
             self.task.result()
         return desk
+
+    async def _saves(self) -> AsyncIterator[None]:
+        assert self.saved is not None
+        while True:
+            await self.saved.get()
+            yield None
+
+    def read_folder(self) -> Mapping[str, str] | None:
+        self.looks += 1
+        return self.folder
+
+    async def save(self, files: Mapping[str, str] | None) -> None:
+        """Somebody saves the folder, and the watch has a look."""
+        assert self.saved is not None
+        self.folder = files
+        looks = self.looks
+        self.saved.put_nowait(None)
+        await until(lambda: self.looks > looks)
 
     async def stop(self) -> None:
         assert self.task is not None
