@@ -13,7 +13,6 @@ from sipctl.api.problems import Problem
 from sipctl.control.ports import View
 from sipctl.errors import SnapshotError
 from sipctl.routing.explain import route_answer
-from sipctl.routing.given import given_now
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.live import Live
 from sipctl.routing.rulebook import RuleBook
@@ -45,10 +44,8 @@ class LiveRoutes:
         index = _trunk_index(snapshot, trunk)
         asked = f"live revision {snapshot.revision}, states now"
         live = _live(snapshot, view)
-        body = route_answer(snapshot, live, asked, number, index, caller, unix_s=unix_s, book=self._book).body()
-        entries = [entry for entry in snapshot.entry_points if entry.name == body["entry_point"]]
-        given = given_now(snapshot, live, [entry.group for entry in entries])
-        return {**body, "given": given, "term": snapshot.term, "seq": snapshot.seq}
+        answer = route_answer(snapshot, live, asked, number, index, caller, unix_s=unix_s, book=self._book)
+        return {**answer.body(), "term": snapshot.term, "seq": snapshot.seq}
 
     def _joined(self, view: View) -> RoutingSnapshot:
         state = view.state

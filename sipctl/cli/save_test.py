@@ -22,15 +22,15 @@ from sipctl.dialplan.source import PLAN_FOLDER, is_plan_file
 MAX_NAME: Final = 120
 
 
-def the_test(body: Mapping[str, Any], given: Mapping[str, Any], at: str | None, name: str | None) -> dict[str, Any]:
-    """A test as FORMATS §1 has it, made of a question and its answer."""
+def the_test(body: Mapping[str, Any], name: str | None) -> dict[str, Any]:
+    """A test as FORMATS §1 has it, made of a question and its answer (`RouteAnswer.body`)."""
     return {
-        "name": name or _sentence(body, given, at),
+        "name": name or _sentence(body),
         "call": body["number"],
         "trunk": body["trunk"],
         "from": body.get("from"),
-        "at": at,
-        "given": given,
+        "at": body.get("at"),
+        "given": body.get("given") or {},
         "expect": _expected(body),
     }
 
@@ -56,7 +56,7 @@ def save_test(target: Path, folder: Path | None, test: Mapping[str, Any]) -> str
         errors = [finding for finding in compiled.findings if finding.severity == "error"]
         for finding in errors:
             say("\n".join(finding_lines(finding, home)))
-        stop(EXIT_USAGE, "nothing was saved: with this test the plan has errors", "sipctl check")
+        stop(EXIT_USAGE, "nothing was saved: the plan has errors", "sipctl check")
     known = {(finding.path, finding.message) for finding in compile_plan(files, {}, revision=0).findings}
     ours = [one for one in compiled.findings if one.code == "test.failed" and (one.path, one.message) not in known]
     if ours:
@@ -68,26 +68,36 @@ def save_test(target: Path, folder: Path | None, test: Mapping[str, Any]) -> str
 
 def _expected(body: Mapping[str, Any]) -> dict[str, Any]:
     if body["refused"] is not None:
-        return {"refused": body["refused"]}
+        return {"refused": {"code": body["refused"], "cause": body["q850_cause"]}}
     targets = body["targets"]
     first = targets[0]
-    called = str(first["uri"]).removeprefix("sip:").partition("@")[0].partition(";")[0]
+    kind, stands_for, name = str(first["tenant"]).partition(":")  # "exit:NAME" and "pair:NAME" are no tenants of the plan
     return {
         "entry_point": body["entry_point"],
-        "tenant": first["tenant"],
-        "called": called,
+        "group": body["group"],
+        "tenant": None if stands_for else kind,
+        "exit": name if kind == "exit" and stands_for else None,
+        "called": str(first["uri"]).removeprefix("sip:").partition("@")[0].partition(";")[0],
         "sbcs": [target["sbc"] for target in targets],
     }
 
 
-def _sentence(body: Mapping[str, Any], given: Mapping[str, Any], at: str | None) -> str:
+def _sentence(body: Mapping[str, Any]) -> str:
+    what = f"{body['number']} "
     if body["refused"] is not None:
-        what = f"{body['number']} is refused with {body['refused']}"
+        what += f"is refused with {body['refused']}"
     else:
-        what = f"{body['number']} goes to {body['entry_point']} at {body['targets'][0]['tenant']}"
-    said = [f"{name} is {state}" for section in given.values() if isinstance(section, Mapping) for name, state in section.items()]
-    what += f" at {at}" if at else ""
-    return (what + (f" while {', '.join(said)}" if said else ""))[:MAX_NAME]
+        what += f"goes to {body['entry_point']} at {body['targets'][0]['tenant']}"
+    said: list[str] = []
+    for section, states in (body.get("given") or {}).items():
+        if isinstance(states, Mapping):
+            said += [
+                f"{name} has {state} calls" if section == "calls" else f"{name} is {state}" for name, state in states.items()
+            ]
+        else:
+            said += [f"{name} is on" for name in states]
+    what += f", at {body['at']}" if body.get("at") else ""
+    return (what + (f", while {', '.join(said)}" if said else ""))[:MAX_NAME]
 
 
 def _place(target: Path, folder: Path | None) -> tuple[Path, str]:

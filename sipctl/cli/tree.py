@@ -31,7 +31,11 @@ class Glyphs:
 
 LINES: Final = Glyphs("├─ ", "└─ ", "│  ", "   ", {"taken": "✓ ", "passed": "✓ ", "skipped": "– ", "refused": "✗ ", "fact": ""})
 ASCII: Final = Glyphs("|- ", "`- ", "|  ", "   ", {"taken": "+ ", "passed": "+ ", "skipped": "- ", "refused": "x ", "fact": ""})
-LABELS: Final[Mapping[str, str]] = {"sbcs": "SBCs", "invite": "INVITE"}  # top steps are labelled by their kind
+LABELS: Final[Mapping[str, str]] = {
+    "sbcs": "SBCs",
+    "invite": "INVITE",
+    "sent-on": "sent on",
+}  # top steps are labelled by their kind
 
 
 def tree_lines(tree: Mapping[str, Any], width: int | None, glyphs: Glyphs = LINES) -> list[str]:

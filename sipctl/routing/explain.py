@@ -6,17 +6,20 @@ the same live lists and the same functions, and a property test holds the steps 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sipctl.routing.answers import NoRoute, Route, told
 from sipctl.routing.explain_judged import SIDES, Asked, acted, entry_steps, place_limits_step
 from sipctl.routing.explain_number import number_step, rules_step
 from sipctl.routing.explain_sbcs import STATES, Scene, advance_steps, sbcs_step
+from sipctl.routing.given import given_now
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.judged import Call, is_stopped
 from sipctl.routing.live import Live
-from sipctl.routing.resolve import resolve
+from sipctl.routing.resolve import WallTimeNeededError, resolve
 from sipctl.routing.rulebook import RuleBook
 from sipctl.routing.select import Target, arrange
 from sipctl.routing.steps import FACT, REFUSED, TAKEN, Step, step
@@ -58,6 +61,8 @@ class RouteAnswer:
     reason: str
     retargets: tuple[str, ...]  # by which ways it left the entry point it was dialled to, a sentence each
     targets: tuple[Attempt, ...]
+    given: Mapping[str, Any]  # the state it was asked in, as a test's `given` says it
+    at: str | None  # when the call comes (RFC 3339); None if the answer does not depend on it
     tree: Step
 
     def body(self) -> dict[str, Any]:
@@ -92,6 +97,8 @@ def route_answer(
     share_key = caller.encode() if caller else ANONYMOUS
     dialled = number if snapshot.trunks[trunk].called_format == "exact" else number.replace("\u00a0", " ")
     found = resolve(snapshot, live, trunk, dialled, None, share_key, now_s, unix_s=unix_s)
+    at = _instant(unix_s) if unix_s is not None and _depends_on_time(snapshot, live, trunk, dialled, share_key, now_s) else None
+    given = given_now(snapshot, live, found, unix_s)
     steps = _until_entry_point(snapshot, book or RuleBook(snapshot.table.numbers), trunk, dialled)
     if steps[-1].verdict != REFUSED:
         called = str(steps[0].facts["called"])
@@ -102,13 +109,21 @@ def route_answer(
     if isinstance(found, NoRoute):
         text = f"refused with {found.status} (Q.850 cause {found.cause}): {found.reason}"
         steps.append(step("answer", REFUSED, text, status=found.status, cause=found.cause, limit=found.limit))
-        return _refused(snapshot, found, asked, number, trunk, caller, step("call", REFUSED, by, *steps))
+        return _refused(snapshot, found, asked, number, trunk, caller, given, at, step("call", REFUSED, by, *steps))
     steps.append(step("answer", TAKEN, found.why()))
-    return _routed(snapshot, live, found, asked, number, caller, now_s, step("call", TAKEN, by, *steps))
+    return _routed(snapshot, live, found, asked, number, caller, now_s, given, at, step("call", TAKEN, by, *steps))
 
 
 def _refused(
-    snapshot: RoutingSnapshot, found: NoRoute, asked: str, number: str, trunk: int, caller: str | None, tree: Step
+    snapshot: RoutingSnapshot,
+    found: NoRoute,
+    asked: str,
+    number: str,
+    trunk: int,
+    caller: str | None,
+    given: Mapping[str, Any],
+    at: str | None,
+    tree: Step,
 ) -> RouteAnswer:
     return RouteAnswer(
         asked=asked,
@@ -128,12 +143,23 @@ def _refused(
         reason=found.reason,
         retargets=tuple(told(snapshot, way) for way in found.retargets),
         targets=(),
+        given=given,
+        at=at,
         tree=tree,
     )
 
 
 def _routed(
-    snapshot: RoutingSnapshot, live: Live, route: Route, asked: str, number: str, caller: str | None, now_s: float, tree: Step
+    snapshot: RoutingSnapshot,
+    live: Live,
+    route: Route,
+    asked: str,
+    number: str,
+    caller: str | None,
+    now_s: float,
+    given: Mapping[str, Any],
+    at: str | None,
+    tree: Step,
 ) -> RouteAnswer:
     in_group = route.stand_in < 0
     return RouteAnswer(
@@ -165,8 +191,22 @@ def _routed(
             )
             for target, trial in arrange(route, live, now_s).targets
         ),
+        given=given,
+        at=at,
         tree=tree,
     )
+
+
+def _depends_on_time(snapshot: RoutingSnapshot, live: Live, trunk: int, dialled: str, share_key: bytes, now_s: float) -> bool:
+    try:
+        resolve(snapshot, live, trunk, dialled, None, share_key, now_s)
+    except WallTimeNeededError:
+        return True
+    return False
+
+
+def _instant(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 # -- the steps -------------------------------------------------------------------------------------------------------------------

@@ -153,8 +153,8 @@ def _none(kind: str, what: str, names: Sequence[str], on: int, steps: list[Step]
     if more > 0:
         steps = [*steps[:MAX_TOLD], step(kind, SKIPPED, f"{more} more are on, none for this call")]
     if not on:
-        return step(kind, PASSED, f"none of {len(names)} {what}{'es' if what.endswith('ch') else 's'} is on")
-    return step(kind, PASSED, f"{on} on, none for this call", *steps)
+        return step(kind, PASSED, f"no {what} is on ({len(names)} in the plan)")
+    return step(kind, PASSED, f"{kind} on: {on}, none for this call", *steps)
 
 
 # -- schedule --------------------------------------------------------------------------------------------------------------------

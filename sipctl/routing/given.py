@@ -6,9 +6,9 @@ test runs it once before it is kept, and is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
+from sipctl.routing.answers import NoRoute, Route
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.live import Live
 from sipctl.routing.snapshot import Admin, Operating
@@ -17,26 +17,67 @@ _WISHES: Final = {int(Admin.DRAINING): "draining", int(Admin.DISABLED): "disable
 _MEASURED: Final = {int(Operating.OUT_OF_SERVICE): "out-of-service", int(Operating.UNKNOWN): "unknown"}
 
 
-def given_now(snapshot: RoutingSnapshot, live: Live, groups: Iterable[int]) -> dict[str, dict[str, str]]:
-    """`given` of a test for calls of these groups: tenants, SBCs and groups by name, sections that say nothing left out.
+def given_now(snapshot: RoutingSnapshot, live: Live, answer: Route | NoRoute, unix_s: float | None) -> dict[str, Any]:
+    """`given` of a test: tenants, SBCs, groups and calls by name, overlays and switches as lists; what says nothing is left out.
 
     Args:
-        groups: indexes of the groups the call may be sent by.
+        unix_s: wall time; overlays and switches that have ended by then are off.
     """
-    found: dict[str, dict[str, str]] = {"tenants": {}, "sbcs": {}, "groups": {}}
-    for group_at in groups:
-        group = snapshot.groups[group_at]
-        if snapshot.decision[group_at].bcp_percent >= 100:
-            found["groups"][group.name] = "on-bcp"
-        for tenant in (group.primary, group.bcp):
-            wish = _WISHES.get(snapshot.tenant_admin[tenant])
-            if wish is not None:
-                found["tenants"][snapshot.tenants[tenant].name] = wish
-            for reach in snapshot.tenants[tenant].reached_by:
-                for sbc in snapshot.pairs[reach.pair].sbcs:
-                    said = _WISHES.get(snapshot.sbc_admin[sbc]) or _MEASURED.get(live.operating[sbc])
-                    if said is not None:
-                        found["sbcs"][snapshot.sbcs[sbc].name] = said
-        if found["sbcs"]:
-            found["groups"].setdefault(group.name, "normal")
+    entries = {way.entry_point for way in answer.retargets}
+    if answer.entry_point is not None:
+        entries.add(answer.entry_point)
+    groups = sorted({group for entry in entries for group in snapshot.entry_points[entry].groups})
+    tenants = [side for group in groups for side in (snapshot.groups[group].primary, snapshot.groups[group].bcp)]
+    if isinstance(answer, Route) and answer.stand_in >= 0:
+        tenants.append(answer.stand_in)
+    sbcs = _sbcs(snapshot, live, tenants)
+    found: dict[str, Any] = {
+        "tenants": _tenants(snapshot, tenants),
+        "sbcs": sbcs,
+        "groups": _groups(snapshot, groups, bool(sbcs)),
+        "overlays": _on(snapshot.state.overlays, [one.name for one in snapshot.table.topology.overlays], unix_s),
+        "switches": _on(snapshot.state.switches, [one.name for one in snapshot.table.topology.switches], unix_s),
+        "calls": _full(snapshot, live),
+    }
     return {section: states for section, states in found.items() if states}
+
+
+def _tenants(snapshot: RoutingSnapshot, tenants: list[int]) -> dict[str, str]:
+    return {
+        snapshot.tenants[at].name: _WISHES[snapshot.tenant_admin[at]]
+        for at in tenants
+        if snapshot.tenant_admin[at] in _WISHES and snapshot.tenants[at].kind == "tenant"
+    }
+
+
+def _sbcs(snapshot: RoutingSnapshot, live: Live, tenants: list[int]) -> dict[str, str]:
+    found = {}
+    for tenant in tenants:
+        for reach in snapshot.tenants[tenant].reached_by:
+            for sbc in snapshot.pairs[reach.pair].sbcs:
+                said = _WISHES.get(snapshot.sbc_admin[sbc]) or _MEASURED.get(live.operating[sbc])
+                if said is not None:
+                    found[snapshot.sbcs[sbc].name] = said
+    return found
+
+
+def _groups(snapshot: RoutingSnapshot, groups: list[int], some_are_out: bool) -> dict[str, str]:
+    """A test moves a group by itself once its primary is out; what is live may not have come so far, so it is said."""
+    on_bcp = {group: snapshot.decision[group].bcp_percent >= 100 for group in groups}
+    return {
+        snapshot.groups[group].name: "on-bcp" if on_bcp[group] else "normal" for group in groups if on_bcp[group] or some_are_out
+    }
+
+
+def _on(state: tuple[tuple[str, float], ...], known: list[str], unix_s: float | None) -> list[str]:
+    return [name for name, until in state if name in known and not (until and unix_s is not None and until <= unix_s)]
+
+
+def _full(snapshot: RoutingSnapshot, live: Live) -> dict[str, int]:
+    """Counts that have reached a limit; others decide nothing."""
+    counted: list[tuple[str, int | None, int]] = [
+        *((one.name, one.max_calls, live.entry_calls[at]) for at, one in enumerate(snapshot.entry_points)),
+        *((one.name, one.max_calls, live.tenant_calls[at]) for at, one in enumerate(snapshot.tenants)),
+        *((one.name, one.max_calls, live.trunk_calls[at]) for at, one in enumerate(snapshot.trunks)),
+    ]
+    return {name: count for name, most, count in counted if most is not None and count >= most}

@@ -34,7 +34,7 @@ def check(folder: Path) -> tuple[int, str]:
             0,
             ['from: "+49221"', "sbcs: [fra-b, ams-a, ams-b]"],
         ),
-        (["+4999"], 1, ["+4999 is refused with 404", "refused: 404"]),
+        (["+4999"], 1, ["+4999 is refused with 404", "refused: {code: 404, cause: 1}"]),
     ],
 )
 def test_saved_test_stands_in_the_plan_and_passes(tmp_path: Path, arguments: list[str], code: int, lines: list[str]) -> None:
@@ -84,9 +84,9 @@ def test_file_that_check_would_not_read_is_refused(tmp_path: Path, into: str, wh
 def test_answer_the_folder_would_not_give_is_not_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write(tmp_path)
     before = (folder / PLAN).read_bytes()
-    body = {"number": "+4930901820", "trunk": "one", "from": None, "refused": 486}
+    body = {"number": "+4930901820", "trunk": "one", "from": None, "refused": 486, "q850_cause": 17}
     with pytest.raises(typer.Exit) as ended:
-        save_test(folder / PLAN, None, the_test(body, {}, None, None))
+        save_test(folder / PLAN, None, the_test(body, None))
     assert ended.value.exit_code == 1 and "in this folder the test fails: the call is not refused" in capsys.readouterr().err
     assert (folder / PLAN).read_bytes() == before
 
