@@ -193,15 +193,19 @@ def _check_numbers(draft: Draft, inventory: Inventory, report: Report) -> None:
 
 
 def _report_clash(clash: Clash, inventory: Inventory, report: Report) -> None:
+    code = "number.duplicate" if clash.is_exact else "number.overlap"
+    if report.is_full(code):
+        report.drop(code)
+        return
     first, second = inventory.mark(clash.one), inventory.mark(clash.other)
     if clash.is_exact:
         message = f"{digits_of(clash.key)} stands also in {first.path}:{first.line}"
-        report.add("number.duplicate", second, message, "remove one: the order of lines never decides")
+        report.add(code, second, message, "remove one: the order of lines never decides")
     else:
         message = (
             f"this has the same precedence as {first.path}:{first.line}:{first.column}, and both hold {digits_of(clash.key)}"
         )
-        report.add("number.overlap", second, message, "make one more precise, or use except")
+        report.add(code, second, message, "make one more precise, or use except")
 
 
 def _lay_out(inventory: Inventory, scope_of_trunk: tuple[int, ...]) -> Numbers:

@@ -23,6 +23,7 @@ _DELIMITERS: Final = (",", ";", "\t")
 _EXPONENT: Final = re.compile(r"\d+[Ee]\+?\d+")
 _LINE_SHIFT: Final = 12  # see Inventory.origin
 _SHOWN_LINES: Final = 5
+_SEPARATORS: Final = str.maketrans("", "", " -\u00a0")
 MAX_UNKNOWN_NAMES: Final = 1_000  # of one file, kept apart
 
 
@@ -75,6 +76,24 @@ class _Columns(NamedTuple):
     bcp: int
 
 
+class _Lines:
+    """Lines of one kind: the first few, and how many there are."""
+
+    __slots__ = ("count", "first")
+
+    def __init__(self) -> None:
+        self.first: list[int] = []
+        self.count = 0
+
+    def append(self, line: int) -> None:
+        self.count += 1
+        if len(self.first) < _SHOWN_LINES:
+            self.first.append(line)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.first)) + (" …" if self.count > len(self.first) else "")
+
+
 class _Rows:
     """One reading of one file."""
 
@@ -87,6 +106,7 @@ class _Rows:
         "_item",
         "_lanes",
         "_models",
+        "_own",
         "_path",
         "_report",
         "_separated",
@@ -113,9 +133,10 @@ class _Rows:
         self._inventory = inventory
         self._report = report
         self._lanes: dict[str, _Lane | None] = {}
-        self._blank: list[int] = []  # lines without an entry point
-        self._separated: list[int] = []  # lines with separators in the number
-        self._unknown: dict[str, list[int]] = {}  # entry point nobody defined → its first lines and, last, how many there are
+        self._own: dict[str, tuple[DialledAt | None, DialledAt | None]] = {}  # called_at of entry points asked for so far
+        self._blank = _Lines()  # without an entry point
+        self._separated = _Lines()  # with separators in the number
+        self._unknown: dict[str, _Lines] = {}  # entry point nobody defined → its rows
 
     def read(self) -> None:
         found = _header(self._path, self._first_line, self._item, self._report)
@@ -151,6 +172,9 @@ class _Rows:
             if len(row) != width and not self._fits(row, reader.line_num, width):
                 continue
             number, name = row[number_at], row[entry_at]
+            is_bare = number.isascii() and " " not in number and "-" not in number
+            if not is_bare:
+                number = number.translate(_SEPARATORS)
             lane = lanes[name] if name in lanes else self._lane(name)
             digits = number[1:]
             if (
@@ -176,6 +200,8 @@ class _Rows:
             lane.scope.keys.append(int("1" + digits))
             lane.scope.treatments.append(treatment)
             lane.scope.origins.append(file | reader.line_num << _LINE_SHIFT | 1)
+            if not is_bare:
+                self._separated.append(reader.line_num)
             counts[lane.entry_point] += 1
 
     def _lane(self, name: str) -> _Lane | None:
@@ -221,7 +247,9 @@ class _Rows:
             return
         if bare != row[columns.number]:
             self._separated.append(line)
-        primary, bcp = self._own_called_at(model)
+        if name not in self._own:
+            self._own[name] = self._own_called_at(model)
+        primary, bcp = self._own[name]
         if columns.primary >= 0 and row[columns.primary].strip():
             primary = read_dial(row[columns.primary].strip(), mark, self._report)
         if columns.bcp >= 0 and row[columns.bcp].strip():
@@ -233,23 +261,18 @@ class _Rows:
         lines = self._unknown.get(name)
         if lines is None and len(self._unknown) >= MAX_UNKNOWN_NAMES:
             self._report.drop("plan.unknown-name")
-        elif lines is None:
-            self._unknown[name] = [line, 1]
         else:
-            if lines[-1] < _SHOWN_LINES:
-                lines.insert(-1, line)
-            lines[-1] += 1
+            self._unknown.setdefault(name, _Lines()).append(line)
 
     def _note_unknown(self) -> None:
         """One finding for each entry point that is not there, however many rows name it."""
-        for name, (*lines, count) in self._unknown.items():
+        for name, lines in self._unknown.items():
             if self._report.is_full("plan.unknown-name"):
                 self._report.drop("plan.unknown-name")
                 continue
-            shown = ", ".join(map(str, lines)) + (" …" if count > len(lines) else "")
-            rows = f" ({count:,} rows: line {shown})" if count > 1 else ""
-            message = f"no entry point is called {name}{rows}"
-            self._report.add("plan.unknown-name", Mark(self._path, lines[0], 1), message, did_you_mean(name, self._entry_points))
+            message = f"no entry point is called {name}" + (f" ({lines.count:,} rows: line {lines})" if lines.count > 1 else "")
+            place = Mark(self._path, lines.first[0], 1)
+            self._report.add("plan.unknown-name", place, message, did_you_mean(name, self._entry_points))
 
     def _fits(self, row: list[str], line: int, width: int) -> bool:
         """Whether a row of another width can be read all the same: empty cells beyond the header do not count."""
@@ -270,12 +293,11 @@ class _Rows:
             )
         return False
 
-    def _note(self, code: str, lines: list[int], what: str, hint: str) -> None:
+    def _note(self, code: str, lines: _Lines, what: str, hint: str) -> None:
         """One finding for many rows."""
-        if lines:
-            shown = ", ".join(map(str, lines[:_SHOWN_LINES])) + (" …" if len(lines) > _SHOWN_LINES else "")
-            rows = "row" if len(lines) == 1 else "rows"
-            self._report.add(code, Mark(self._path, lines[0], 1), f"{len(lines):,} {rows} {what} (line {shown})", hint)
+        if lines.count:
+            rows = "row" if lines.count == 1 else "rows"
+            self._report.add(code, Mark(self._path, lines.first[0], 1), f"{lines.count:,} {rows} {what} (line {lines})", hint)
 
 
 _ODD: Final = -1  # a called_at that takes the long way

@@ -194,13 +194,15 @@ class Report:
     def add(self, code: str, mark: Mark, message: str, hint: str = "") -> None:
         """Note one problem; its severity is that of its code."""
         severity = CODES[code][0]
+        if is_allowable(code) and self._is_allowed(code, mark):
+            return
+        if self.is_full(code):
+            self.drop(code)
+            return
         if mark.path in self._columns and code in _OF_NUMBERS:
             mark = Mark(mark.path, mark.line, self._column_at(mark))
         seen = (mark.path, mark.line, mark.column, code, message)
-        if seen in self._seen or (is_allowable(code) and self._is_allowed(code, mark)):
-            return
-        if self.is_full(code):
-            self._dropped[code] = self._dropped.get(code, 0) + 1
+        if seen in self._seen:
             return
         self._seen.add(seen)
         self._of_code[code] = self._of_code.get(code, 0) + 1
