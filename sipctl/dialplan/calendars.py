@@ -23,7 +23,7 @@ HOLIDAYS_FROM: Final = 2015
 HOLIDAYS_UNTIL: Final = 2040  # further years are closed only on the days the plan names; laws change anyway
 HORIZON_YEARS: Final = 2  # a finding when the last known holidays are nearer than that
 
-_DAY_S: Final = 86_400
+_STEP_S: Final = 7 * 86_400  # no zone changes its clocks twice within a week
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
@@ -42,7 +42,7 @@ def zone_names() -> set[str]:
 
 
 def zone_table(name: str) -> Zone:
-    """Every change of a zone's clocks from ZONES_FROM to ZONES_UNTIL. Cost: some 30 ms."""
+    """Every change of a zone's clocks from ZONES_FROM to ZONES_UNTIL. Cost: some 5 ms."""
     zone = ZoneInfo(name)
 
     def offset_s(unix_s: int) -> int:
@@ -54,15 +54,15 @@ def zone_table(name: str) -> Zone:
     end = int(datetime(ZONES_UNTIL, 1, 1, tzinfo=UTC).timestamp())
     at: list[int] = []
     offsets = [offset_s(start)]
-    for day in range(start, end, _DAY_S):
-        if offset_s(day + _DAY_S) == offsets[-1]:
+    for week in range(start, end, _STEP_S):
+        if offset_s(week + _STEP_S) == offsets[-1]:
             continue
-        before, after = day, day + _DAY_S
+        before, after = week, week + _STEP_S
         while after - before > 1:
             middle = (before + after) // 2
             before, after = (middle, after) if offset_s(middle) == offsets[-1] else (before, middle)
         at.append(after)
-        offsets.append(offset_s(day + _DAY_S))
+        offsets.append(offset_s(week + _STEP_S))
     return Zone(name, tuple(at), tuple(offsets))
 
 
