@@ -16,7 +16,6 @@ INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
         "events": "curl -N -H 'Authorization: Bearer …' http://…/v1/events",
         "calls": "sipctl status counts them",
         "cdr": "the lines are in STATE/cdr/YYYY-MM-DD.jsonl",
-        "import": "number_files: in the plan read CSV",
         "op": "GET /v1/operations/ID",
         "audit": "sipctl history",
         "drill": "sipctl failover --dry-run",
