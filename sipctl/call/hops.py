@@ -7,7 +7,6 @@ names. Answers are kept per party and host part until the next snapshot: most re
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
@@ -15,7 +14,7 @@ from sipctl.call.ledger import call_key
 from sipctl.errors import SipSyntaxError
 from sipctl.routing.snapshot import Operating
 from sipctl.sip.grammar import split_list
-from sipctl.sip.message import CALL_ID, FROM, ROUTE, TO, Message, code_of
+from sipctl.sip.message import CALL_ID, COMMA, FROM, QUOTE, ROUTE, TO, Message, code_of
 from sipctl.sip.route_token import TOKEN_CHARS
 
 if TYPE_CHECKING:
@@ -26,10 +25,6 @@ MAX_CACHED: Final = 65_536  # hops, and addresses judged; beyond it the cache st
 UNREACHABLE_MISSES: Final = 3  # probes lost in a row that make an SBC unreachable, not merely unwilling
 MAX_OWN_ROUTES: Final = 2  # we record-route once or twice (RFC 5658)
 _TOKEN_END: Final = 5 + TOKEN_CHARS  # in b"<sip:TOKEN@"
-
-
-# Two or more routes without anything that could hide a comma, all separated in the same way.
-_USUAL_ROUTES: Final = re.compile(rb"<[^<>,\s\"]+>(?:(?:,<[^<>,\s\"]+>)+|(?:, <[^<>,\s\"]+>)+)\Z")
 
 
 class Hop(NamedTuple):
@@ -141,12 +136,14 @@ class Hops:
             return []
         routes: list[bytes] = []
         for value in message.values(ROUTE):
-            if b"," not in value:
+            if COMMA not in value:
                 routes.append(value)
-            elif _USUAL_ROUTES.match(value) is not None:
-                routes += value.split(b",") if b", " not in value else value.split(b", ")
-            else:
-                routes += split_list(value)
+                continue
+            pieces = [piece.strip(b" ") for piece in value.split(b",")]
+            plain = QUOTE not in value  # and no comma inside the brackets, else a piece lacks one of them
+            for piece in pieces:
+                plain = plain and piece[:1] == b"<" and piece.find(b">") == len(piece) - 1
+            routes += pieces if plain else split_list(value)
         return routes
 
     def parties(self, message: Message, routes: list[bytes], host: str) -> tuple[Parties | None, int]:

@@ -12,7 +12,6 @@ entry of `lines` with the fold in it, so they leave as they came; reading a valu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -64,16 +63,20 @@ _SINGLE: Final = frozenset((FROM, TO, CALL_ID, CSEQ, MAX_FORWARDS))
 _MANDATORY: Final = (VIA, FROM, TO, CALL_ID, CSEQ)
 NAME_OF: Final = {code: name.decode() for code, name in _SPELLINGS.items()}
 
+# Octets, as numbers: `10 in data` is one memchr, `b"\n" in data` tries a number first and fails with an exception inside.
+NUL: Final = 0
+LF: Final = 10
+CR: Final = 13
+SPACE: Final = 32
+QUOTE: Final = 34
+COMMA: Final = 44
+_FOLDS: Final = (b" ", b"\t")
+_USUAL_VIA: Final = b"Via: SIP/2.0/"
+
 MAX_HEAD_BYTES: Final = 16384
 MAX_LINES: Final = 256
 _TOKEN_OCTETS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~"
 _TOKEN: Final = frozenset(_TOKEN_OCTETS)
-
-
-# The light pass: how nearly every stack writes the top of a response, its CSeq and its length.
-_USUAL_TOP: Final = re.compile(
-    rb"SIP/2\.0 ([1-6][0-9][0-9]) [^\r\n]*\r\n(Via: )(SIP/2\.0/[A-Z]+ [^\r\n,;\" ]+;branch=([^;,\r\n\" ]+)[^,\r\n\"]*)(\r\n|, ?)"
-)
 
 
 class Message:
@@ -167,11 +170,11 @@ def index(data: bytes) -> Message:
     if end > MAX_HEAD_BYTES:
         raise SipSyntaxError(f"header longer than {MAX_HEAD_BYTES} bytes", offset=MAX_HEAD_BYTES, status=513)
     head = data[:end]
-    lines = head.splitlines()  # at CRLF, and at bare CR or LF, which must not be there
-    breaks = len(lines) - 1
-    if head.count(b"\r\n") != breaks or b"\0" in head or head[-1:] in (b"\r", b"\n"):
+    bare = head.replace(b"\r\n", b"")
+    if CR in bare or LF in bare or NUL in bare:
         raise SipSyntaxError("bare CR, bare LF or NUL in the header", offset=_first_control(head))
-    if breaks > MAX_LINES:
+    lines = head.split(b"\r\n")
+    if len(lines) - 1 > MAX_LINES:
         raise SipSyntaxError(f"more than {MAX_LINES} header lines", offset=end, status=513)
     message = Message()
     message.data = data
@@ -186,7 +189,7 @@ def index(data: bytes) -> Message:
         colon = line.find(b":")
         code = _EXACT.get(line[:colon]) if colon > 0 else None
         if code is None:
-            if line[:1] in (b" ", b"\t"):  # folded: join and begin again
+            if line[:1] in _FOLDS:  # folded: join and begin again
                 _join_folds(lines)
                 return _reindex(message)
             code = code_of(line)
@@ -213,31 +216,32 @@ def light_response(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
         `parse` reads the same way; only a response that lacks From, To or Call-ID, or has one twice, is left to its receiver.
     Cost: 3 µs, a quarter of `parse`.
     """
-    top = _USUAL_TOP.match(data)
-    if top is None:
+    via_at = data.find(b"\r\n") + 2
+    status = data[8:11]
+    if data[11:12] != b" " or not status.isdigit() or not 100 <= int(status) <= 699 or not data.startswith(_USUAL_VIA, via_at):
         return None
-    stop = top.end()
-    end = data.find(b"\r\n\r\n", stop - 2)
-    if end < 0 or end > MAX_HEAD_BYTES:
+    via_end = data.find(b"\r\n", via_at)
+    top, comma, _ = data[via_at:via_end].partition(b",")
+    _, found, params = top.partition(b";branch=")
+    branch = params.partition(b";")[0]
+    end = data.find(b"\r\n\r\n", via_end)
+    if not found or QUOTE in top or SPACE in branch or data[via_end + 2 : via_end + 3] in _FOLDS or not 0 < end <= MAX_HEAD_BYTES:
         return None
-    head = data[:end]
-    breaks = head.count(b"\n")
-    if head.count(b"\r") != breaks or head.count(b"\r\n") != breaks or b"\0" in head:
+    bare = data[:end].replace(b"\r\n", b"")
+    if CR in bare or LF in bare or NUL in bare:
         return None
-    at = head.find(b"\r\nCSeq: ", stop - 2) + 8
-    number, space, method = data[at : data.find(b"\r\n", at)].partition(b" ") if at >= 8 else (b"", b"", b"")
-    if not space or not number.isdigit() or len(number) > 9 or not method.isalpha() or not method.isupper():
+    at = data.find(b"\r\nCSeq: ", via_end, end) + 8
+    number, _, method = data[at : data.find(b"\r\n", at)].partition(b" ") if at >= 8 else (b"", b"", b"")
+    if not number.isdigit() or len(number) > 9 or not method.isalpha() or not method.isupper():
         return None
-    at = data.find(b"\r\nContent-Length: ", stop - 2, end + 2) + 18
-    size = data[at : data.find(b"\r\n", at)] if at >= 18 else b""
-    if size != b"0":
-        size = size.lstrip(b" ")
-        if not size.isdigit() or len(size) > 5:
-            return None
-    if int(size) != len(data) - end - 4:
+    at = data.find(b"\r\nContent-Length: ", via_end, end + 2) + 18
+    size = data[at : data.find(b"\r\n", at)].lstrip(b" ") if at >= 18 else b""
+    if not size.isdigit() or len(size) > 5 or int(size) != len(data) - end - 4:
         return None
-    start = top.start(2) if data[stop - 1] == 10 else top.start(3)
-    return int(top.group(1)), top.group(4), method, start, stop
+    if not comma:
+        return int(status), branch, method, via_at, via_end + 2
+    stop = via_at + len(top) + 1
+    return int(status), branch, method, via_at + 5, stop + 1 if data[stop : stop + 1] == b" " else stop
 
 
 def usual_to_tag(data: bytes) -> bytes:
@@ -258,7 +262,7 @@ def code_of(line: bytes) -> int:
 def value_of(line: bytes) -> bytes:
     """What stands after the colon, unfolded (RFC 3261 §7.3.1) and stripped."""
     value = line.partition(b":")[2].strip(b" \t")
-    if b"\r\n" in value:
+    if LF in value:
         value = b" ".join(part.strip(b" \t") for part in value.split(b"\r\n")).strip(b" ")
     return value
 
@@ -269,7 +273,7 @@ def tag_of(line: bytes) -> bytes:
     if bracket:
         if not params:
             return b""
-        if params.startswith(b";tag=") and b'"' not in params:
+        if params.startswith(b";tag=") and QUOTE not in params:
             return params[5:].partition(b";")[0].strip(b" \t\r\n")
     after = line.rfind(b">")
     if line.find(b'"', after + 1) >= 0:  # a quoted value behind the address: no tag is in it
