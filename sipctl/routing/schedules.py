@@ -47,16 +47,23 @@ def next_change(schedule: Schedule, zone: Zone, unix_s: float) -> int | None:
     now = is_open(schedule, zone, unix_s)
     first = local_s(zone, unix_s) // DAY_S
     edges = sorted({minute for span in schedule.open for minute in span})
-    for day in range(first - 1, first + MAX_LOOK_AHEAD_DAYS):
-        monday = (day + _THURSDAY) % 7 * DAY_MIN
-        minutes = {0, *(edge - monday for edge in edges if 0 <= edge - monday <= DAY_MIN)}
-        start, end = day * DAY_S, (day + 2) * DAY_S
-        candidates = {instant for minute in minutes for instant in _instants(zone, start + minute * 60)}
-        candidates |= {at for at in zone.at if start <= local_s(zone, at) < end}
-        for instant in sorted(candidates):
+    before = _candidates(zone, edges, first - 1)
+    for day in range(first, first + MAX_LOOK_AHEAD_DAYS):
+        here = _candidates(zone, edges, day)  # with the day before: where a clock goes back over midnight, their order is mixed
+        for instant in sorted(before | here):
             if instant > unix_s and is_open(schedule, zone, instant) != now:
                 return instant
+        before = here
     return None
+
+
+def _candidates(zone: Zone, edges: list[int], day: int) -> set[int]:
+    """Every instant of a day at which a schedule may open or close: its windows' edges, midnight, a change of the clocks."""
+    monday = (day + _THURSDAY) % 7 * DAY_MIN
+    minutes = {0, *(edge - monday for edge in edges if 0 <= edge - monday <= DAY_MIN)}
+    start = day * DAY_S
+    found = {instant for minute in minutes for instant in _instants(zone, start + minute * 60)}
+    return found | {at for at in zone.at if start <= local_s(zone, at) < start + DAY_S}
 
 
 def _instants(zone: Zone, shown_s: int) -> set[int]:
