@@ -84,6 +84,7 @@ class Sorter:
     """Takes rows in any order; `finish` gives the chains."""
 
     def __init__(self, folder: Path, run_rows: int = MAX_RUN_ROWS, max_chains: int = MAX_CHAINS) -> None:
+        assert max_chains >= 2, "the merged chain, and the next one"
         self._folder = folder
         self._run_rows = run_rows
         self._max_chains = max_chains
