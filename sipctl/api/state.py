@@ -122,11 +122,20 @@ class DeskState:
         reachable = self.is_reachable
         return {
             **view.status,
+            **{section: self._ended(view.status[section]) for section in ("overlays", "switches") if section in view.status},
             "age_s": round((view.status.get("age_s") or 0.0) + (self.view_age_s or 0.0), 1),
             "controller": {
                 "reachable": reachable,
                 "text": "" if reachable else "controller not reachable: this is its last view",
             },
+        }
+
+    def _ended(self, switched: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+        """What is on ends at its instant, at the routers, also while no controller says so."""
+        now_s = self.wall_s()
+        return {
+            name: {**one, "state": "off"} if one.get("until_unix_s") is not None and one["until_unix_s"] <= now_s else one
+            for name, one in switched.items()
         }
 
     def seen(self) -> View:

@@ -2,7 +2,8 @@
 
 Two **overlays** collide if both say what becomes of the calls of one entry point, and not the same. Two **kill switches** collide
 if one call can meet both and they are not the same: it would be sent to two places, or refused and sent elsewhere. Two that
-refuse never collide: whichever counts, the call is refused. Nor do a kill switch and an overlay: the switch counts.
+refuse never collide: whichever counts, the call is refused. Nor do a kill switch and an overlay: the switch counts. Two that send
+calls to the same *entry point* do: there only the one that has not acted on the call yet acts.
 """
 
 from __future__ import annotations
@@ -91,6 +92,11 @@ def calls_of(topology: Topology, what: Overlay | Switch, entry_points: Iterable[
     return min(counts)
 
 
+def _say_the_same(one: Destination, two: Destination) -> bool:
+    """Is it all one which of them counts? At another entry point each may act that has not, so there it is not."""
+    return one == two and one.entry_point is None
+
+
 def places_of(what: Overlay | Switch) -> tuple[Destination, ...]:
     if isinstance(what, Switch):
         return (what.to,)
@@ -119,20 +125,20 @@ def _place_words(topology: Topology, place: Destination) -> str:
 
 
 def collision(topology: Topology, one: Overlay | Switch, two: Overlay | Switch) -> str:
-    """Why these two may not both be on, as a sentence; "" if they may."""
+    """Why these two may not both be on, as a sentence; "" if they may: then no call's way depends on which counts first."""
     if isinstance(one, Overlay) and isinstance(two, Overlay):
         ours, theirs = dict(one.entry_points), dict(two.entry_points)
         for index, entry in enumerate(topology.entry_points):
             first, second = ours.get(index, one.everywhere), theirs.get(index, two.everywhere)
-            if first is not None and second is not None and first != second:
-                return f"overlays {one.name} and {two.name} both say where calls to {entry.name} go, and not the same"
+            if first is not None and second is not None and not _say_the_same(first, second):
+                return f"overlays {one.name} and {two.name} both say where calls to {entry.name} go"
         return ""
     if not (isinstance(one, Switch) and isinstance(two, Switch)):
         return ""
-    if one.to == two.to or (one.to.refuse is not None and two.to.refuse is not None):
+    if _say_the_same(one.to, two.to) or (one.to.refuse is not None and two.to.refuse is not None):
         return ""
     shared = set(entry_points_of(topology, one)) & set(entry_points_of(topology, two))
     if not shared or not all(_meet(getattr(one, what), getattr(two, what)) for what in ("trunks", "tenants", "groups")):
         return ""
     example = topology.entry_points[min(shared)].name
-    return f"switches {one.name} and {two.name} can meet in one call, such as to {example}, and don't say the same"
+    return f"switches {one.name} and {two.name} can meet in one call, such as to {example}, and only one can count"

@@ -40,6 +40,14 @@ async def test_they_are_listed_apart_and_in_the_status(ready: RunningDesk, admin
     assert (await get(admin, "/v1/status"))["overlays"]["emergency"]["by"] == "ops-1"
 
 
+async def test_what_ends_while_no_controller_lives_is_shown_as_off(ready: RunningDesk, admin: Session) -> None:
+    ready.controller.link.close()
+    await ready.settled()
+    assert (await get(admin, "/v1/overlays"))["overlays"]["emergency"]["state"] == "on"
+    ready.now_s = ON["until_unix_s"]
+    assert (await get(admin, "/v1/overlays"))["overlays"]["emergency"]["state"] == "off"
+
+
 @pytest.mark.parametrize(
     ("path", "body", "op", "args"),
     [

@@ -173,13 +173,19 @@ def test_two_collide_if_one_call_would_be_told_two_things(one: str, two: str, co
     assert bool(collision(topology, ready[one], ready[two])) is collide is bool(collision(topology, ready[two], ready[one]))
 
 
+def test_two_that_send_calls_to_the_same_entry_point_collide_since_each_acts_once() -> None:
+    evening, everywhere = OVERLAYS[1], Overlay("everywhere", OVERLAYS[1].entry_points, ANNOUNCEMENT)
+    assert collision(a_plan(), evening, everywhere) != ""
+    assert collision(a_plan(), OVERLAYS[2], Overlay("alike", OVERLAYS[2].entry_points)) == "", "announcements are the end of it"
+
+
 def test_switches_that_no_call_can_meet_both_do_not_collide() -> None:
     here = Switch("here", ANNOUNCEMENT, entry_points=(0,), trunks=(0,))
     topology = a_plan(switches=(here, replace(here, name="there", to=SORRY, trunks=(1,)), replace(here, name="all", to=SORRY)))
     ready = find(topology, "switch")
     assert collision(topology, ready["here"], ready["there"]) == ""
     assert collision(topology, ready["here"], ready["all"]) == (
-        "switches here and all can meet in one call, such as to acme-sales, and don't say the same"
+        "switches here and all can meet in one call, such as to acme-sales, and only one can count"
     )
 
 
