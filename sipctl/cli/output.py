@@ -9,14 +9,18 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from sipctl.telemetry.mask import spell_out
+
+GAP: Final = 2  # columns between two columns of a table
+INDENT: Final = 4  # of a last column that stands on a line of its own
 
 # A state is told by its word first; colour only repeats it.
 _STYLES = (
@@ -51,19 +55,26 @@ def print_json(body: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table; without rows one line says so."""
+    """A table; without rows one line says so.
+
+    On a terminal that is too narrow for it, the last column, where sentences stand, goes to a line of its own below each row.
+    """
     cells = [[_cell(value) for value in row] for row in rows]
     if not cells:
         say(f"{title}: none")
+        return
+    out = console()
+    if not sys.stdout.isatty():
+        out.width = max(out.width, 200)  # a pipe has no width: lines are for grep
+    widths = [max(len(column), *(row[at].cell_len for row in cells)) for at, column in enumerate(columns)]
+    if _width(widths) > out.width >= _width(widths[:-1]) and len(columns) > 1:
+        _print_in_two(out, title, columns, widths, cells)
         return
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in cells:
         table.add_row(*row)
-    out = console()
-    if not sys.stdout.isatty():
-        out.width = max(out.width, 200)  # a pipe has no width: lines are for grep
     out.print(table)
 
 
@@ -80,6 +91,27 @@ def moment(text: Any) -> str:
         return when(datetime.fromisoformat(str(text)).timestamp())
     except ValueError:
         return str(text) if text else "-"
+
+
+def _print_in_two(
+    out: Console, title: str, columns: Sequence[str], widths: Sequence[int], cells: Sequence[Sequence[Text]]
+) -> None:
+    """Each row in a line of its own, and what its last column says, if anything, indented below it."""
+    out.print(Text(title, style="bold"))
+    heads = [Text(column, style="bold") for column in columns]
+    for row in (heads, *cells):
+        line = Text()
+        for at, cell in enumerate(row[:-1]):
+            line.append_text(cell)
+            line.append(" " * (widths[at] - cell.cell_len + GAP))
+        line.rstrip()
+        out.print(line, no_wrap=True)
+        if row[-1].plain != "-":
+            out.print(Padding(row[-1], (0, 0, 0, INDENT)))
+
+
+def _width(widths: Sequence[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
 
 
 def _cell(value: Any) -> Text:
