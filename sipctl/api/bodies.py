@@ -7,6 +7,7 @@ or NUL in any string, which would otherwise find their way into a log line or a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,8 @@ MAX_PLAN_BYTES: Final = 64 << 20
 MAX_PLAN_FILES: Final = 20_000
 MAX_STRING_CHARACTERS: Final = 2_000  # of any string but a plan's file
 MAX_QUERY_CHARACTERS: Final = 4_000
+FIRST_YEAR: Final = 1970  # of an instant in a query
+LAST_YEAR: Final = 2999
 PLAN_FOLDERS: Final = ("dialplans/", "sbc_configs/")
 WIDEST_PREFIX: Final[Mapping[int, int]] = MappingProxyType({4: 8, 6: 16})  # of a network that a trunk may call from for a time
 BODY_TIMEOUT_S: Final = 60.0
@@ -171,6 +174,20 @@ def query_text(request: web.Request, name: str) -> str | None:
     if len(values) > 1:
         raise Problem(400, "bad-request", f"{name} is given {len(values)} times")
     return check_string(values[0]) if values and values[0] else None
+
+
+def query_instant(request: web.Request, name: str) -> float | None:
+    """A date and time with its offset (RFC 3339), as unix seconds."""
+    text = query_text(request, name)
+    if text is None:
+        return None
+    moment: datetime | None = None
+    with contextlib.suppress(ValueError):
+        moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)  # an unescaped plus arrives as a space
+    if moment is None or moment.tzinfo is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        hint = f"{name}=2026-12-24T10:00:00%2B01:00, from {FIRST_YEAR} to {LAST_YEAR}"
+        raise Problem(400, "bad-request", f"{name} must be a date and time with its offset from UTC", hint=hint)
+    return moment.timestamp()
 
 
 def query_int(request: web.Request, name: str, default: int, low: int, high: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sipctl.api.problems import Problem
 from sipctl.control.ports import View
 from sipctl.errors import SnapshotError
-from sipctl.routing.explain import route_answer
+from sipctl.routing.explain import instant_text, route_answer
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.live import Live
 from sipctl.routing.rulebook import RuleBook
@@ -33,11 +33,13 @@ class LiveRoutes:
         self._snapshot: RoutingSnapshot | None = None
         self._book: RuleBook | None = None
 
-    def answer(self, view: View, number: str, trunk: str | None, caller: str | None, unix_s: float) -> dict[str, Any]:
+    def answer(
+        self, view: View, number: str, trunk: str | None, caller: str | None, unix_s: float, is_asked: bool = False
+    ) -> dict[str, Any]:
         """Where a call would go. Blocks while a new table is mapped: call it from a thread.
 
         Args:
-            unix_s: when the call comes: hours are kept by it, and overlays and kill switches end by it.
+            unix_s: when the call comes: hours are kept by it, and overlays and kill switches end by it; is_asked: not now.
         Raises: Problem 503 without a table, 404 for an unknown trunk, 400 when the trunk is left open and there are several.
         """
         snapshot = self._joined(view)
@@ -45,7 +47,9 @@ class LiveRoutes:
         asked = f"live revision {snapshot.revision}, states now"
         live = _live(snapshot, view)
         answer = route_answer(snapshot, live, asked, number, index, caller, unix_s=unix_s, book=self._book)
-        return {**answer.body(), "term": snapshot.term, "seq": snapshot.seq}
+        if is_asked:
+            asked += f", at {instant_text(unix_s)}"
+        return {**answer.body(), "asked": asked, "term": snapshot.term, "seq": snapshot.seq}
 
     def _joined(self, view: View) -> RoutingSnapshot:
         state = view.state

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from sipctl.api.bodies import query_int, query_number, query_text
+from sipctl.api.bodies import query_instant, query_int, query_number, query_text
 from sipctl.api.context import LIVE_ROUTES, METRICS, STATE
 from sipctl.api.problems import Problem, json_answer
 from sipctl.control.ports import DecisionRecord, Revision
@@ -63,7 +63,9 @@ async def route(request: web.Request) -> web.StreamResponse:
     if number is None:
         raise Problem(400, "bad-request", "number is missing", hint="/v1/route?number=%2B4930901820&trunk=carrier-one")
     trunk, caller = query_text(request, "trunk"), query_number(request, "from")
-    body = await asyncio.to_thread(request.app[LIVE_ROUTES].answer, state.seen(), number, trunk, caller, state.wall_s())
+    at = query_instant(request, "at")
+    when = state.wall_s() if at is None else at
+    body = await asyncio.to_thread(request.app[LIVE_ROUTES].answer, state.seen(), number, trunk, caller, when, at is not None)
     return json_answer(body)
 
 

@@ -69,7 +69,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/alarms", "viewer", "Alarms that stand.", reads.alarms),
     Route("POST", "/v1/alarms/{id}/ack", "operator", "Somebody looks after this alarm.", writes.alarm_ack, bodies.Write),
     Route("GET", "/v1/strangers", "viewer", "Sources in no trunk and no pair.", reads.strangers),
-    Route("GET", "/v1/route", "viewer", "Where a number would go now.", reads.route, query=("number", "trunk", "from")),
+    Route("GET", "/v1/route", "viewer", "Where a call would go, and why.", reads.route, query=("number", "trunk", "from", "at")),
     Route("GET", "/v1/decisions", "viewer", "Decisions of all groups, newest first.", reads.decisions, query=("limit",)),
     Route("GET", "/v1/groups/{name}/decisions", "viewer", "Decisions of a group.", reads.decisions, query=("limit",)),
     Route("GET", "/v1/events", "viewer", "The running story as server-sent events.", events.events),

@@ -29,6 +29,8 @@ from sipctl.routing.explain import route_answer
 from sipctl.routing.table import Table, load_table
 
 MAX_COUNT_DIGITS: Final = 9
+FIRST_UNIX_S: Final = 0  # instants that may be asked about: from 1970
+END_UNIX_S: Final = 32_503_680_000  # to the end of 2999
 _INSTANT: Final[TypeAdapter[InstantText]] = TypeAdapter(Instant)
 
 

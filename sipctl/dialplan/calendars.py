@@ -142,7 +142,9 @@ def unix_s_of(instant: InstantText, default_zone: str) -> float | None:
         return None
     day = instant.day
     shown = datetime(day.year, day.month, day.day, tzinfo=zone) + timedelta(seconds=instant.second)
-    unix_s = shown.timestamp()
-    if datetime.fromtimestamp(unix_s, zone).replace(tzinfo=None) != shown.replace(tzinfo=None):
+    try:
+        unix_s = shown.timestamp()
+        there = datetime.fromtimestamp(unix_s, zone).replace(tzinfo=None)
+    except (OverflowError, ValueError):  # at either end of the calendar
         return None
-    return unix_s
+    return unix_s if there == shown.replace(tzinfo=None) else None

@@ -97,7 +97,11 @@ def route_answer(
     share_key = caller.encode() if caller else ANONYMOUS
     dialled = number if snapshot.trunks[trunk].called_format == "exact" else number.replace("\u00a0", " ")
     found = resolve(snapshot, live, trunk, dialled, None, share_key, now_s, unix_s=unix_s)
-    at = _instant(unix_s) if unix_s is not None and _depends_on_time(snapshot, live, trunk, dialled, share_key, now_s) else None
+    at = (
+        instant_text(unix_s)
+        if unix_s is not None and _depends_on_time(snapshot, live, trunk, dialled, share_key, now_s)
+        else None
+    )
     given = given_now(snapshot, live, found, unix_s)
     steps = _until_entry_point(snapshot, book or RuleBook(snapshot.table.numbers), trunk, dialled)
     if steps[-1].verdict != REFUSED:
@@ -205,7 +209,8 @@ def _depends_on_time(snapshot: RoutingSnapshot, live: Live, trunk: int, dialled:
     return False
 
 
-def _instant(unix_s: float) -> str:
+def instant_text(unix_s: float) -> str:
+    """An instant as answers say it: RFC 3339, UTC, whole seconds."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

@@ -115,3 +115,13 @@ async def test_the_whole_decision_comes_as_a_tree_with_the_counts_of_the_moment(
     assert steps["answer"]["text"] == body["reason"]
     assert [step["facts"]["count"] for step in steps["limits"]["steps"]] == [12, 3, 3, 12]
     assert body["given"] == {"sbcs": {"fra-a": "out-of-service"}, "groups": {"acme": "normal"}}
+
+
+async def test_a_question_may_be_asked_of_another_time(desk: RunningDesk, session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    desk.controller.say(live_view(tmp_path / "table"))
+    await desk.settled()
+    asked = "number=%2B4930901820&trunk=carrier-one&at="
+    for at in ("2026-12-24T10:00:00%2B01:00", "2026-12-24T10:00:00+01:00", "2026-12-24%2009:00:00Z"):
+        assert (await ask(session, asked + at))["asked"].endswith(", states now, at 2026-12-24T09:00:00Z")
+    for at in ("2026-12-24T10:00:00", "soon", "0001-01-01T00:00:00Z"):
+        assert (await ask(session, asked + at, 400))["code"] == "bad-request"

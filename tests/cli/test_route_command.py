@@ -57,6 +57,8 @@ def test_refused_call_ends_with_1_and_its_status(tmp_path: Path) -> None:
         ["--trunk", "one", "--given", "nobody=out-of-service"],
         ["--trunk", "one", "--given", "fra-a=dead"],
         ["--trunk", "one", "--at", "2026-12-24T20:00"],
+        ["--trunk", "one", "--at", "tomorrow"],
+        ["--trunk", "one", "--at", "0001-01-01 00:00 Europe/Berlin"],
     ],
 )
 def test_question_that_cannot_be_asked_ends_with_2(tmp_path: Path, arguments: list[str]) -> None:
