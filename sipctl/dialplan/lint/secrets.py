@@ -24,12 +24,31 @@ _LOOKS: Final = re.compile(
     r"|(?i:\bbearer\s+)(?P<bearer>[A-Za-z0-9._~+/-]{16,}=*)"
     r"|(?:sips?:|[a-z]{2,12}://)[^\s:@/]{1,64}:(?P<uri>[^\s:@/\"']{1,64})@"
 )
+_TRIGGERS: Final = (
+    "passw",
+    "passphrase",
+    "secret",
+    "credential",
+    "key",
+    "token",
+    "akia",
+    "gho_",
+    "ghp_",
+    "ghs_",
+    "ghu_",
+    "xox",
+    "eyj",
+    "bearer",
+    "@",
+)
 _ELSEWHERE: Final = re.compile(r"[/$<{~.*]|file:|.*\.(?:pem|key|token|txt|crt)$")  # names a place, or was hidden already
 
 
 def secret_spans(line: str) -> Iterator[tuple[int, int]]:
     """Where in a line something stands that should not be there: (start, end), in order of the kinds looked for."""
     line = line[:MAX_LINE_CHARS]
+    if not _is_suspect(line):
+        return
     for match in _LOOKS.finditer(line):
         yield match.span(match.lastgroup or 0)
     for match in _KEYED.finditer(line):
@@ -46,7 +65,16 @@ def hide_secrets(line: str) -> str:
 
 def secret_lines(data: bytes) -> Iterator[tuple[int, int]]:
     """(line, column) of the first secret of each line of a file, counted from 1."""
-    for number, line in enumerate(data.decode("utf-8-sig", errors="replace").split("\n"), 1):
+    text = data.decode("utf-8-sig", errors="replace")
+    if not _is_suspect(text):
+        return
+    for number, line in enumerate(text.split("\n"), 1):
         first = min((start for start, _ in secret_spans(line)), default=-1)
         if first >= 0:
             yield number, first + 1
+
+
+def _is_suspect(text: str) -> bool:
+    """Whether a closer look is worth its time: every secret has one of these words in it or before it."""
+    lowered = text.lower()
+    return any(trigger in lowered for trigger in _TRIGGERS)
