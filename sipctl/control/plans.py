@@ -132,7 +132,7 @@ class Plans:
             store.set_live(number, now_s)
 
         await self._store.run(write)
-        self._keep_ids(result)
+        self._keep_ids(result.ids)
         self._now_live(first, result, plan)
         return plan[0]
 
@@ -228,23 +228,32 @@ class Plans:
     ) -> None:
         """Keep the plan, then make it live: what is slow first, and the rules once more before the one write that counts."""
 
+        renamed = self._renamed(result)
+        fresh = {
+            kind: {name: number for name, number in names.items() if name not in renamed.get(kind, {})}
+            for kind, names in result.ids.items()
+        }
+
         def keep(store: Store) -> None:
-            store.save_ids(result.ids)
+            store.save_ids(fresh)
             self._reached("apply-ids-written")
             store.add_revision(revision)
             self._reached("apply-stored")
 
         await self._store.run(keep)
-        self._keep_ids(result)
+        self._keep_ids(fresh)
         now = world()
         _check_rules(command, now, plan)
         wishes = wishes_of(_before_live(now, plan, self._clock.unix_s()))
 
         def make_live(store: Store) -> None:
-            store.set_live(revision.number, self._clock.unix_s(), wishes)
+            store.set_live(revision.number, self._clock.unix_s(), wishes, renamed)
             self._reached("apply-live-written")
 
         await self._store.run(make_live)
+        for kind, names in renamed.items():
+            for new, old in names.items():
+                self._ids[kind][new] = self._ids[kind].pop(old)
 
     async def _next_number(self) -> int:
         newest = await self._store.run(lambda store: store.revisions(1))
@@ -276,9 +285,19 @@ class Plans:
             return result, None
         return result, await asyncio.to_thread(load_image, result.image_path, number)
 
-    def _keep_ids(self, result: CompileResult) -> None:
-        for kind, names in result.ids.items():
+    def _keep_ids(self, ids: Mapping[str, Mapping[str, int]]) -> None:
+        for kind, names in ids.items():
             self._ids.setdefault(kind, {}).update(names)
+
+    def _renamed(self, result: CompileResult) -> dict[str, dict[str, str]]:
+        """kind → new name → old name, where the compiler gave an entity the id of the one it replaces."""
+        found: dict[str, dict[str, str]] = {}
+        for kind, names in result.ids.items():
+            holders = {number: name for name, number in self._ids.get(kind, {}).items() if name not in names}
+            moved = {name: holders[number] for name, number in names.items() if number in holders}
+            if moved:
+                found[kind] = moved
+        return found
 
     # -- the live one ----------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import hashlib
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +25,7 @@ from sipctl.store.tokens import TokenTable
 MAX_DECISIONS: Final = 100_000  # the oldest go first
 MAX_KEYS: Final = 256  # key ids are one octet
 
+_NOTHING: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({})
 _SAVE_WISHES: Final = (
     "INSERT INTO document (name, body) VALUES ('wishes', ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body"
 )
@@ -131,13 +133,22 @@ class SqliteStore:
         rows = self.database.rows("reading the live revision", "SELECT number FROM live ORDER BY n DESC LIMIT 1")
         return rows[0][0] if rows else None
 
-    def set_live(self, number: int, at_unix_s: float, wishes: Wishes | None = None) -> None:
-        """Say that a revision carries the calls from now on, and in the same breath what its start must know (`wishes`)."""
+    def set_live(
+        self, number: int, at_unix_s: float, wishes: Wishes | None = None, renamed: Mapping[str, Mapping[str, str]] = _NOTHING
+    ) -> None:
+        """Say that a revision carries the calls from now on, and in the same breath what its start must know.
+
+        Args:
+            renamed: kind → new name → old name, of entities that go on under another name with the id they had.
+        """
         with self.database.transaction(f"making revision {number} live") as connection:
             known = connection.execute("UPDATE revision SET live_at_unix_s = ? WHERE number = ?", (at_unix_s, number)).rowcount
             if not known:
                 raise StoreError(f"there is no revision {number}", hint="sipctl revisions")
             connection.execute("INSERT INTO live (number, at_unix_s) VALUES (?, ?)", (number, at_unix_s))
+            for kind, names in renamed.items():
+                rows = [(new, kind, old) for new, old in names.items()]
+                connection.executemany("UPDATE entity SET name = ? WHERE kind = ? AND name = ?", rows)
             if wishes is not None:
                 connection.execute(_SAVE_WISHES, (msgspec.msgpack.encode(wishes),))
 

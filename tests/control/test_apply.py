@@ -179,6 +179,7 @@ async def test_a_group_that_is_held_may_not_leave_unless_its_state_is_carried_ov
     assert answer.body["renamed"] == ["acme is now bank"]
     state = office.router.published[-1]
     assert state.decisions["bank"].bcp_percent == 100
+    assert office.store.given["group"] == {"bank": 1}, "callers on a ramp stay on their side"
     assert "acme" not in state.decisions
 
 

@@ -98,8 +98,13 @@ class MemoryStore:
     def live_revision(self) -> Revision | None:
         return None if self.live is None else self.revision(self.live)
 
-    def set_live(self, number: int, at_unix_s: float, wishes: Wishes | None = None) -> None:
+    def set_live(
+        self, number: int, at_unix_s: float, wishes: Wishes | None = None, renamed: Mapping[str, Mapping[str, str]] = {}
+    ) -> None:
         self._write("live")
+        for kind, names in renamed.items():
+            for new, old in names.items():
+                self.given[kind][new] = self.given[kind].pop(old)
         self.live = number
         self.wishes = self.wishes if wishes is None else wishes
         lived = [msgspec.structs.replace(one, live_at_unix_s=at_unix_s) for one in self.kept if one.number == number]
@@ -111,7 +116,9 @@ class MemoryStore:
     def save_ids(self, ids: Mapping[str, Mapping[str, int]]) -> None:
         self._write("ids")
         for kind, names in ids.items():
-            self.given.setdefault(kind, {}).update(names)
+            taken = {given: name for name, given in self.given.setdefault(kind, {}).items()}
+            assert all(taken.get(given, name) == name for name, given in names.items()), "an id names one thing"
+            self.given[kind].update(names)
 
     def keys(self) -> list[tuple[int, bytes, float]]:
         return list(self.secrets)
@@ -152,7 +159,8 @@ class FakeCompiler:
         findings = ({**finding, "code": "test.failed"},) if text == "failing test" else ()
         path = self.folder / f"{revision}.table"
         path.write_bytes(an_image(revision, text))
-        return CompileResult(findings, str(path), {"sbc": {"fra-a": 2}}, ("1 numbers move",) if against else ())
+        groups = {"bank": 1} if text == "renamed group" else {"acme": 1}
+        return CompileResult(findings, str(path), {"sbc": {"fra-a": 2}, "group": groups}, ("1 numbers move",) if against else ())
 
     def wait(self) -> asyncio.Event:
         """Compile nothing until this is set."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sipctl.control.ports import Revision
+from sipctl.control.ports import Revision, Wishes
 from sipctl.errors import StoreError
 from sipctl.store.database import MIGRATIONS
 from sipctl.store.sqlite import SqliteStore
@@ -40,6 +40,18 @@ def test_a_store_of_the_first_schema_is_brought_up_to_date_and_keeps_its_revisio
     store.add_revision(a_revision(5, content="cd"))
     found = store.revision(5)
     assert found is not None and found.content == "cd"
+
+
+def test_a_rename_keeps_its_id_and_is_written_with_the_word_that_it_is_live(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "sipctl.db")
+    store.save_ids({"group": {"acme": 1, "bank": 2}, "sbc": {"acme": 1}})
+    store.add_revision(a_revision(2))
+    store.set_live(2, 5.0, Wishes(term=7), {"group": {"acme-eu": "acme"}})
+    assert store.ids() == {"group": {"acme-eu": 1, "bank": 2}, "sbc": {"acme": 1}}
+    assert (store.live_number(), store.load_wishes().term) == (2, 7)
+    with pytest.raises(StoreError, match="UNIQUE"):
+        store.set_live(2, 6.0, Wishes(term=8), {"group": {"bank": "acme-eu"}})
+    assert store.load_wishes().term == 7, "all of it, or nothing"
 
 
 def test_damaged_facts_are_named(tmp_path: Path) -> None:
