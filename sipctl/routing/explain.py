@@ -22,6 +22,7 @@ from sipctl.routing.live import Live
 from sipctl.routing.resolve import WallTimeNeededError, resolve
 from sipctl.routing.rulebook import RuleBook
 from sipctl.routing.select import Target, arrange
+from sipctl.routing.snapshot import SendRules
 from sipctl.routing.steps import FACT, REFUSED, TAKEN, Step, step
 
 ANONYMOUS: Final = b"anonymous"  # who calls without a number, here and in a plan's tests; a router takes the Call-ID
@@ -276,7 +277,21 @@ def _invite_step(snapshot: RoutingSnapshot, route: Route, target: Target) -> Ste
     to = f"{target.transport}:{target.host}:{target.port}"
     listen = snapshot.listens[target.listen].name
     sent = step("sent", FACT, f"to {to}, from listen {listen}", to=to, listen=listen)
-    return step("invite", FACT, f"leaves as {line}", sent, line=line)
+    rules = () if target.send is None else _send_steps(target.send)
+    return step("invite", FACT, f"leaves as {line}", sent, *rules, line=line)
+
+
+def _send_steps(send: SendRules) -> list[Step]:
+    """What the pair's `send` asks for beside the Request-URI's place, as the plan writes it."""
+    said = [("called", f"the number as {send.called}", send.called != "e164")]
+    said += [("header", f"sets {name}: {template}", True) for name, template in send.set_headers]
+    said += [
+        ("removed", f"removes {', '.join(send.remove_headers)}", bool(send.remove_headers)),
+        ("diversion", f"diversion: {send.diversion}", send.diversion != "off"),
+        ("identity", f"identity: {send.identity}", send.identity != "pass"),
+        ("uui", f"uui: {send.uui}", send.uui != "pass"),
+    ]
+    return [step("send", FACT, f"send: {text}", rule=kind) for kind, text, asked in said if asked]
 
 
 def _uri(route: Route, target: Target) -> str:

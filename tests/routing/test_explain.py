@@ -26,6 +26,7 @@ from sipctl.routing.snapshot import (
     Overlay,
     Reach,
     Schedule,
+    SendRules,
     Side,
     Switch,
     Tenant,
@@ -198,6 +199,21 @@ def test_call_that_nobody_may_take_lists_all_that_may_not() -> None:
     answer = the_answer(snapshot=snapshot)
     assert (answer.refused, answer.tree.steps[-2].kind, answer.tree.steps[-2].verdict) == (480, "sbcs", REFUSED)
     assert texts(answer.tree, "sbc")[0] == "fra-a: in-service; not tried: its tenant is disabled"
+
+
+def test_invite_is_told_with_its_address_and_what_the_pair_asks_for() -> None:
+    topology = a_topology()
+    send = SendRules(set_headers=(("X-Dept", "{label.dept}"),), remove_headers=("x-trunk",), diversion="dialled", uui="strip")
+    tree = the_answer(snapshot=a_snapshot(a_topology(pairs=(replace(topology.pairs[0], send=send), topology.pairs[1])))).tree
+    assert texts(tree, "invite") == ["leaves as INVITE sip:+4930901820@10.4.1.11 SIP/2.0"]
+    assert texts(tree, "sent") == ["to udp:10.4.1.11:5060, from listen inside"]
+    assert texts(tree, "send") == [
+        "send: sets X-Dept: {label.dept}",
+        "send: removes x-trunk",
+        "send: diversion: dialled",
+        "send: uui: strip",
+    ]
+    assert texts(the_answer().tree, "send") == []
 
 
 def test_waits_told_are_those_of_the_call_core() -> None:
