@@ -53,8 +53,8 @@ def _check_test(draft: Draft, report: Report, zone: str, test: TestModel, place:
     known("entry_points", "entry point", expect.entry_point, ("expect", "entry_point"))
     known("continuity_groups", "continuity group", expect.group, ("expect", "group"))
     known("exits", "exit", expect.exit, ("expect", "exit"))
-    if expect.tenant is not None and not expect.tenant.startswith(("pair:", "exit:")):
-        known("tenants", "tenant", expect.tenant, ("expect", "tenant"))
+    known("tenants", "tenant", expect.tenant, ("expect", "tenant"))
+    known("sbc_pairs", "SBC pair", expect.sbc_pair, ("expect", "sbc_pair"))
     for section, kind, names in (("overlays", "overlay", given.overlays), ("switches", "kill switch", given.switches)):
         for name in names:
             known(section, kind, name, ("given", section))

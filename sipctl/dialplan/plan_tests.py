@@ -133,6 +133,7 @@ def _misses(heard: Heard, answer: Route | NoRoute, expect: ExpectModel) -> list[
         ("entry_point", expect.entry_point, snapshot.entry_points[answer.entry_point].name),
         ("group", expect.group, snapshot.groups[answer.group].name if answer.stand_in < 0 else "none"),
         ("tenant", expect.tenant, tenant),
+        ("sbc_pair", expect.sbc_pair, snapshot.pairs[snapshot.sbcs[first.sbc].pair].name),
         ("exit", expect.exit and f"exit:{expect.exit}", tenant),
         ("called", expect.called and strip_separators(expect.called), first.called_prefix + answer.called[first.side]),
         ("sbcs", expect.sbcs, tuple(snapshot.sbcs[target.sbc].name for target, _ in attempts)),

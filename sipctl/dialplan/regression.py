@@ -1,8 +1,8 @@
 """Tests in CSV files (`tests_file`): one a row, for regressions by the thousand.
 
 The header names the columns: `call` is required; `name trunk from at given`, and of what is expected `entry_point group tenant
-exit called sbcs refused cause no_headers`, and `header NAME` for each header. Empty cells say nothing. `given` is a list, spaces
-between: `tenants.acme-prod=out-of-service overlays.emergency=on calls.acme-sales=500`; `sbcs` and `no_headers` likewise.
+sbc_pair exit called sbcs refused cause no_headers`, and `header NAME` for each header. Empty cells say nothing. `given` is a list,
+spaces between: `tenants.acme-prod=out-of-service overlays.emergency=on calls.acme-sales=500`; `sbcs` and `no_headers` likewise.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sipctl.model.plan import TestModel
 MAX_ROWS: Final = 1_000_000
 _DELIMITERS: Final = (",", ";", "\t")
 _ASKED: Final = ("name", "call", "trunk", "from", "at")
-_EXPECTED: Final = ("entry_point", "group", "tenant", "exit", "called")
+_EXPECTED: Final = ("entry_point", "group", "tenant", "sbc_pair", "exit", "called")
 _COLUMNS: Final = (*_ASKED, "given", *_EXPECTED, "sbcs", "refused", "cause", "no_headers")
 _STATES: Final = ("tenants", "sbcs", "groups", "calls")
 _ON: Final = ("overlays", "switches")

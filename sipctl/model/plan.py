@@ -158,6 +158,7 @@ class ExpectModel(Plain):
     entry_point: Name | None = Field(default=None, description="which entry point took the call in the end")
     group: Name | None = Field(default=None, description="which continuity group")
     tenant: Name | None = Field(default=None, description="the tenant of the first SBC tried")
+    sbc_pair: Name | None = Field(default=None, description="the pair of the first SBC tried")
     exit: Name | None = Field(default=None, description="the exit it leaves through")
     called: Label | None = Field(default=None, description="what is dialled there")
     sbcs: Texts | None = Field(default=None, description="all SBCs tried, in order")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from sipctl.routing.addresses import is_network
-from sipctl.routing.snapshot import RoutingState, Sbc, SbcPair, Topology
+from sipctl.routing.snapshot import Destination, RoutingState, Sbc, SbcPair, Topology
 from sipctl.routing.table import Table
 
 
@@ -62,6 +62,7 @@ def dangling(topology: Topology, pairs: tuple[SbcPair, ...], sbcs: tuple[Sbc, ..
     for entry in topology.entry_points:
         check(f"entry point {entry.name}", (entry.group,), "group", len(topology.groups))
         check(f"entry point {entry.name}", entry.trunks or (), "trunk", len(topology.trunks))
+    _check_places(topology, check)
     kinds: tuple[tuple[str, Sequence[_Named]], ...]
     kinds = (
         ("trunk", topology.trunks),
@@ -74,6 +75,38 @@ def dangling(topology: Topology, pairs: tuple[SbcPair, ...], sbcs: tuple[Sbc, ..
         wrong += [f"two {kind}s have id {number}" for number in _twice(int(entity.id) for entity in entities)]
         wrong += [f"two {kind}s are called {name}" for name in _twice(entity.name for entity in entities)]
     return wrong
+
+
+def _check_places(topology: Topology, check: Callable[[str, Iterable[int], str, int], None]) -> None:
+    """Schedules, splits, exits, overlays, kill switches and all they lead to."""
+    groups, entries, tenants = len(topology.groups), len(topology.entry_points), len(topology.tenants)
+
+    def check_place(what: str, place: Destination | None) -> None:
+        if place is not None:
+            check(what, () if place.entry_point is None else (place.entry_point,), "entry point", entries)
+            check(what, () if place.tenant is None else (place.tenant,), "tenant", tenants)
+
+    for schedule in topology.schedules:
+        check(f"schedule {schedule.name}", (schedule.zone,), "zone", len(topology.zones))
+    for entry in topology.entry_points:
+        what = f"entry point {entry.name}"
+        check(what, (group for group, _ in entry.split), "group", groups)
+        check(what, () if entry.schedule is None else (entry.schedule,), "schedule", len(topology.schedules))
+        for place in (entry.closed, *entry.overflow, entry.unusable):
+            check_place(what, place)
+    for exit_ in topology.exits:
+        check(f"exit {exit_.name}", (exit_.tenant,), "tenant", tenants)
+    for overlay in topology.overlays:
+        check(f"overlay {overlay.name}", (index for index, _ in overlay.entry_points), "entry point", entries)
+        for place in (overlay.everywhere, *(place for _, place in overlay.entry_points)):
+            check_place(f"overlay {overlay.name}", place)
+    for switch in topology.switches:
+        what = f"switch {switch.name}"
+        check_place(what, switch.to)
+        check(what, switch.entry_points or (), "entry point", entries)
+        check(what, switch.groups or (), "group", groups)
+        check(what, switch.trunks or (), "trunk", len(topology.trunks))
+        check(what, switch.tenants or (), "tenant", tenants)
 
 
 def _twice(values: Iterable[str | int]) -> list[str | int]:

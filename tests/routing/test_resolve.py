@@ -317,7 +317,7 @@ def test_new_measured_state_reaches_the_next_call_and_no_earlier() -> None:
 
 
 def test_candidate_cache_is_bounded_and_counts_its_resets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sipctl.routing.resolve.MAX_CACHED_CHOICES", 1)
+    monkeypatch.setattr("sipctl.routing.groups.MAX_CACHED_CHOICES", 1)
     snapshot = a_snapshot()
     live = a_live(snapshot)
     for trunk, called in ((0, SALES), (1, "5501"), (0, SALES)):
