@@ -182,11 +182,14 @@ class Plan:
         return Destination(tenant=TENANTS + which, called=called)
 
 
-def met(table: Table, bcp_percent: int = 0, unix_s: float = MONDAY_NOON_S, full: bool = False, dead: bool = False) -> Calls:
+def met(
+    table: Table, bcp_percent: int = 0, unix_s: float = MONDAY_NOON_S, full: bool = False, dead: bool = False, few: bool = False
+) -> Calls:
     """By (trunk, number): what its call meets.
 
     Args:
         bcp_percent: of all groups; full: every entry point has as many calls as it may; dead: every SBC is out of service.
+        few: numbers of one digit only.
     """
     decisions = {group.name: Decision(bcp_percent) for group in table.topology.groups}
     state = RoutingState(1, 1, 1, table.hash, decisions, keys=(SigningKey(0, bytes(32)),))
@@ -198,7 +201,8 @@ def met(table: Table, bcp_percent: int = 0, unix_s: float = MONDAY_NOON_S, full:
         live.operating[:] = [int(Operating.OUT_OF_SERVICE)] * len(live.operating)
     found = {}
     for at, trunk in enumerate(TRUNKS):
-        for called in [f"+{digits}" for digits in DIGITS] + ([*DIGITS, *WORDS] if trunk == "pbx" else []):
+        space = DIGITS[: MOST[1]] if few else DIGITS
+        for called in [f"+{digits}" for digits in space] + ([*space, *WORDS] if trunk == "pbx" else []):
             route = resolve(snapshot, live, at, called, None, b"caller", 0.0, unix_s=unix_s)
             found[trunk, called] = _met(snapshot, route) if isinstance(route, Route) else route.status
     return found
@@ -283,6 +287,7 @@ _MAYBE_TO = st.one_of(st.none(), _TO)
 _ELSEWHERE = st.tuples(
     *[st.tuples(st.sampled_from([None, 0, 1, 2]), _MAYBE_TO, st.lists(_TO, max_size=2).map(tuple), _MAYBE_TO)] * ENTRIES
 )
+_EACH = st.just(tuple(Numbered(int(f"1{entry}"), int(f"1{entry}"), 0, entry, ((0, 0), (0, 0))) for entry in range(ENTRIES)))
 PLANS = st.builds(Plan, **_FIELDS)
 
 
@@ -291,12 +296,13 @@ def edits(draw: st.DrawFn, elsewhere: bool = False) -> tuple[Plan, Plan]:
     """A plan, and the same one with some of its parts made anew; number lists keep some of what they held.
 
     Args:
-        elsewhere: entry points have hours and send calls elsewhere.
+        elsewhere: each entry point has one number, hours, and places to send calls to; and one part is made anew.
     """
-    strategies = {**_FIELDS, "elsewhere": _ELSEWHERE} if elsewhere else _FIELDS
+    strategies = {**_FIELDS, "elsewhere": _ELSEWHERE, "public": _EACH} if elsewhere else _FIELDS
+    names = ("groups", "tenants", "pairs", "entries", "elsewhere") if elsewhere else tuple(sorted(_FIELDS))
     old = draw(st.builds(Plan, **strategies))
     changed: dict[str, Any] = {}
-    for name in draw(st.lists(st.sampled_from(sorted(strategies)), max_size=3, unique=True)):
+    for name in draw(st.lists(st.sampled_from(names), min_size=int(elsewhere), max_size=1 if elsewhere else 3, unique=True)):
         made = draw(strategies[name])
         if name in ("public", "private"):
             made = (*[one for one in getattr(old, name) if draw(st.booleans())], *made)
