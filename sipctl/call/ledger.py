@@ -340,5 +340,7 @@ def _decided(snapshot: RoutingSnapshot | None, relay: SetUp) -> str:
 def _group(snapshot: RoutingSnapshot | None, relay: SetUp) -> str:
     if snapshot is None:
         return ""
+    if relay.route is not None and relay.routed_in is snapshot:
+        return snapshot.groups[relay.route.group].name  # of a split, the one that took this call
     index = snapshot.entry_point_by_id.get(relay.entry_id)
     return "" if index is None else snapshot.groups[snapshot.entry_points[index].group].name
