@@ -6,7 +6,7 @@ import pytest
 
 from tests.sim.seeds import MAX_EVENTS, run_seed
 
-CHUNKS, PER_CHUNK = 30, 10
+CHUNKS, PER_CHUNK = 15, 20
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
