@@ -24,7 +24,7 @@ import msgspec
 
 from sipctl.dialplan.replay_rows import BadRecordError, CsvRows, InputError, Row, read_line
 
-MAX_RUN_ROWS: Final = 100_000
+MAX_RUN_ROWS: Final = 32_768
 MAX_CHAINS: Final = 64
 FRAME_ROWS: Final = 4_096
 MAX_TOLD: Final = 10  # bad records told, all are counted

@@ -65,14 +65,13 @@ _STRANGER: Final = Outcome(STRANGER)
 class Meter:
     """Calls of one SBC, tenant, trunk or entry point: at once, and new ones within a calendar second."""
 
-    __slots__ = ("at_once", "calls", "cps", "cps_at_s", "in_second", "kind", "limit", "name", "peak", "peak_at_s", "second")
+    __slots__ = ("calls", "cps", "cps_at_s", "in_second", "kind", "limit", "name", "peak", "peak_at_s", "second")
 
     def __init__(self, kind: str, name: str, limit: int | None) -> None:
         self.kind = kind
         self.name = name
         self.limit = limit  # max_calls, None: none
-        self.calls = 0  # let in, all in all
-        self.at_once = 0
+        self.calls = 0  # let in, all in all; counted at the end
         self.peak = 0
         self.peak_at_s = 0.0
         self.second = -1
@@ -84,7 +83,7 @@ class Meter:
 class _Way:
     """One outcome of routed calls and the places a call of it takes."""
 
-    __slots__ = ("code", "entry", "meters", "number", "sbc", "tenant", "trunk")
+    __slots__ = ("calls", "code", "entry", "meters", "number", "places", "sbc", "tenant", "trunk")
 
     def __init__(self, number: int, code: int, trunk: int, entry: int, target: Target, meters: tuple[Meter, ...]) -> None:
         self.number = number  # among the ways of its replayer
@@ -93,7 +92,14 @@ class _Way:
         self.entry = entry
         self.tenant = target.tenant
         self.sbc = target.sbc
-        self.meters = meters
+        self.meters = meters  # of trunk, entry point, tenant, SBC
+        self.calls = 0
+        self.places: tuple[tuple[list[int], int, Meter], ...] = ()  # (counts, index, meter) of each
+
+    def bind(self, live: Live) -> None:
+        """Its places are those of this Live from now on."""
+        counts = (live.trunk_calls, live.entry_calls, live.tenant_calls, live.sbc_calls)
+        self.places = tuple(zip(counts, (self.trunk, self.entry, self.tenant, self.sbc), self.meters, strict=True))
 
 
 class Replayer:
@@ -184,6 +190,11 @@ class Replayer:
     def meters(self) -> list[Meter]:
         """Peaks of everything that had a call, SBCs first."""
         order = ("sbc", "tenant", "trunk", "entry_point")
+        for meter in self._meters.values():
+            meter.calls = 0
+        for way in self._ways_in_order:
+            for meter in way.meters:
+                meter.calls += way.calls
         return sorted(self._meters.values(), key=lambda meter: (order.index(meter.kind), meter.name))
 
     # -- one call --------------------------------------------------------------------------------------------------------------
@@ -213,6 +224,7 @@ class Replayer:
         )
         meters = self._meters_of(trunk, route.entry_point, first)
         made = _Way(len(self._ways_in_order), self._code(outcome), trunk, route.entry_point, first, meters)
+        made.bind(self._live)
         self._ways_in_order.append(made)
         self._ways[key] = made
         return made
@@ -232,44 +244,35 @@ class Replayer:
     # -- places ----------------------------------------------------------------------------------------------------------------
 
     def _enter(self, way: _Way, at_s: float) -> None:
-        live = self._live
-        live.note_new_call(way.trunk, at_s)
-        live.trunk_calls[way.trunk] += 1
-        live.entry_calls[way.entry] += 1
-        live.tenant_calls[way.tenant] += 1
-        live.sbc_calls[way.sbc] += 1
+        self._live.note_new_call(way.trunk, at_s)
+        way.calls += 1
         second = int(at_s)
-        for meter in way.meters:
-            meter.calls += 1
-            at_once = meter.at_once = meter.at_once + 1
+        for counts, index, meter in way.places:
+            at_once = counts[index] = counts[index] + 1
             if at_once > meter.peak:
                 meter.peak = at_once
                 meter.peak_at_s = at_s
-            if second != meter.second:
-                meter.second = second
-                meter.in_second = 1
+            if second == meter.second:
+                new = meter.in_second = meter.in_second + 1
             else:
-                meter.in_second += 1
-            if meter.in_second > meter.cps:
-                meter.cps = meter.in_second
+                meter.second = second
+                new = meter.in_second = 1
+            if new > meter.cps:
+                meter.cps = new
                 meter.cps_at_s = second
 
     def _leave(self, way: _Way) -> None:
-        live = self._live
-        live.trunk_calls[way.trunk] -= 1
-        live.entry_calls[way.entry] -= 1
-        live.tenant_calls[way.tenant] -= 1
-        live.sbc_calls[way.sbc] -= 1
-        for meter in way.meters:
-            meter.at_once -= 1
+        for counts, index, _ in way.places:
+            counts[index] -= 1
 
     def _meters_of(self, trunk: int, entry: int, target: Target) -> tuple[Meter, ...]:
         snapshot = self._snapshot
+        tenant, sbc = snapshot.tenants[target.tenant], snapshot.sbcs[target.sbc]
         return (
-            self._meter("sbc", target.sbc, snapshot.sbcs[target.sbc].name, snapshot.sbcs[target.sbc].max_calls),
-            self._meter("tenant", target.tenant, snapshot.tenants[target.tenant].name, snapshot.tenants[target.tenant].max_calls),
             self._meter("trunk", trunk, snapshot.trunks[trunk].name, snapshot.trunks[trunk].max_calls),
             self._meter("entry_point", entry, snapshot.entry_points[entry].name, snapshot.entry_points[entry].max_calls),
+            self._meter("tenant", target.tenant, tenant.name, tenant.max_calls),
+            self._meter("sbc", target.sbc, sbc.name, sbc.max_calls),
         )
 
     def _meter(self, kind: str, index: int, name: str, limit: int | None) -> Meter:
@@ -285,3 +288,5 @@ class Replayer:
         live.operating = fresh.operating
         live.version += 1
         self._snapshot, self._live = snapshot, live
+        for way in self._ways_in_order:
+            way.bind(live)
