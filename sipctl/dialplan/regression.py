@@ -1,8 +1,8 @@
 """Tests in CSV files (`tests_file`): one a row, for regressions by the thousand.
 
-The header names the columns: `call` is required; `name trunk from at given`, and of what is expected `entry_point group tenant
-sbc_pair exit called sbcs refused cause no_headers`, and `header NAME` for each header. Empty cells say nothing. `given` is a list,
-spaces between: `tenants.acme-prod=out-of-service overlays.emergency=on calls.acme-sales=500`; `sbcs` and `no_headers` likewise.
+The header names the columns. `call` is required; `name trunk from at given` ask, and `entry_point group tenant sbc_pair exit
+called sbcs refused cause` expect. Empty cells say nothing. `sbcs` and `given` are lists with spaces between:
+`tenants.acme-prod=out-of-service overlays.emergency=on calls.acme-sales=500`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ MAX_ROWS: Final = 1_000_000
 _DELIMITERS: Final = (",", ";", "\t")
 _ASKED: Final = ("name", "call", "trunk", "from", "at")
 _EXPECTED: Final = ("entry_point", "group", "tenant", "sbc_pair", "exit", "called")
-_COLUMNS: Final = (*_ASKED, "given", *_EXPECTED, "sbcs", "refused", "cause", "no_headers")
+_COLUMNS: Final = (*_ASKED, "given", *_EXPECTED, "sbcs", "refused", "cause")
 _STATES: Final = ("tenants", "sbcs", "groups", "calls")
 _ON: Final = ("overlays", "switches")
-_HEADER: Final = "header "
 _ADAPTER: Final[TypeAdapter[TestModel]] = TypeAdapter(TestModel)
 
 
@@ -86,7 +85,7 @@ def read_test_file(path: str, data: bytes, report: Report) -> Iterator[Row]:
 def _is_known(path: str, line: int, header: list[str], report: Report) -> bool:
     fine = True
     for at, name in enumerate(header):
-        if name not in _COLUMNS and not (name.startswith(_HEADER) and name != _HEADER):
+        if name not in _COLUMNS:
             report.add("csv.header", Mark(path, line, at + 1), f"no such column: {name}", did_you_mean(name, _COLUMNS))
             fine = False
         elif name in header[:at]:
@@ -102,17 +101,14 @@ def _row(path: str, line: int, header: list[str], cells: list[str], report: Repo
     columns: dict[str, int] = {}
     start = 1
     for name, cell in zip(header, cells, strict=True):
-        columns[name.removeprefix(_HEADER)] = start
+        columns[name] = start
         start += len(cell) + 1
-    columns["headers"] = next((columns[name.removeprefix(_HEADER)] for name in header if name.startswith(_HEADER)), 1)
     said = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
     written: dict[str, Any] = {name: said[name] for name in _ASKED if name in said}
     written.setdefault("name", f"row {line}")
     expect: dict[str, Any] = {name: said[name] for name in _EXPECTED if name in said}
-    expect |= {name: said[name].split() for name in ("sbcs", "no_headers") if name in said}
-    headers = {name.removeprefix(_HEADER): cell for name, cell in said.items() if name.startswith(_HEADER)}
-    if headers:
-        expect["headers"] = headers
+    if "sbcs" in said:
+        expect["sbcs"] = said["sbcs"].split()
     if "refused" in said or "cause" in said:
         plain = said.get("refused", "true")
         expect["refused"] = {"code": plain, "cause": said["cause"]} if "cause" in said and plain != "true" else plain
@@ -121,7 +117,7 @@ def _row(path: str, line: int, header: list[str], cells: list[str], report: Repo
     written["expect"] = expect
     given = _given(said.get("given", ""))
     if isinstance(given, str):
-        report.add("test.file", Mark(path, line, columns["given"]), given, "write e.g. tenants.acme-prod=out-of-service")
+        report.add("test.file", Mark(path, line, columns.get("given", 1)), given, "write e.g. tenants.acme-prod=out-of-service")
         return None
     written["given"] = given
     try:

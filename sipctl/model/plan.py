@@ -14,8 +14,6 @@ from sipctl.model.scalars import (
     Calls,
     Cause,
     Failure,
-    HeaderNames,
-    HeaderText,
     Label,
     Mode,
     Name,
@@ -120,7 +118,6 @@ class GivenModel(Plain):
     calls: dict[Label, Calls] = Field(
         default_factory=dict, description="calls up, by entry point, tenant or trunk, or exit:NAME, so that limits are reached"
     )
-    headers: dict[HeaderText, Label] = Field(default_factory=dict, description="headers the trunk sends with the call")
 
 
 class RefusedModel(Plain):
@@ -163,8 +160,7 @@ class ExpectModel(Plain):
     called: Label | None = Field(default=None, description="what is dialled there")
     sbcs: Texts | None = Field(default=None, description="all SBCs tried, in order")
     refused: Refused | None = Field(default=None, description="the status the caller hears, {code, cause}, or true")
-    headers: dict[HeaderText, Label] = Field(default_factory=dict, description="headers that leave, and their values")
-    no_headers: HeaderNames = Field(default=(), description="headers that must not leave")
+    headers: NotBuilt = Field(default=None, description="headers that leave")
 
 
 class TestModel(Plain):

@@ -368,7 +368,6 @@ Networks = Annotated[tuple[Network, ...], BeforeValidator(one_or_many), WithJson
 Uri = Annotated[SbcUri, PlainValidator(_sbc_uri), Kind("SIP URI"), WithJsonSchema({"type": "string", "pattern": "^sip:"})]
 Dscp = Annotated[int, PlainValidator(_dscp), Kind("DSCP", range="cs0..cs7, af11..af43, ef, 0..63"), WithJsonSchema(_TEXT_SCHEMA)]
 HeaderName = Annotated[str, PlainValidator(_header_name), Kind("header name"), WithJsonSchema({"type": "string"})]
-HeaderText = Annotated[str, PlainValidator(header_text), Kind("header name"), WithJsonSchema({"type": "string"})]
 HeaderNames = Annotated[tuple[HeaderName, ...], BeforeValidator(one_or_many), WithJsonSchema(_many_schema({"type": "string"}))]
 CalledFrom = Annotated[
     str,
