@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.accept import applying, figures, health, hostile, kills, silence
+from tests.accept import applying, checking, figures, health, hostile, kills, silence
 from tests.accept.gaps import INCONCLUSIVE_S, gap_watch
 from tests.accept.lab import Lab, MissError, a_lab
 
@@ -35,6 +35,8 @@ ITEMS: tuple[Callable[[Lab], list[str]], ...] = (
     hostile.a_stranger_gets_no_packet,
     hostile.a_hostile_trunk_and_sbc_reach_nobody_and_end_nothing,
     figures.an_edit_removes_an_sbc_and_a_trunk_with_calls_up,
+    checking.check_of_a_million_numbers,
+    checking.bombs_are_refused_at_once,
     applying.a_million_numbers_become_live_while_calls_flow,
     figures.cpu_per_call_beside_kamailio,
     figures.post_dial_delay_beside_kamailio,
