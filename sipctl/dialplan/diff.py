@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from sipctl.dialplan.diff_entities import entity_changes
 from sipctl.dialplan.diff_facts import (
-    DERIVED_KINDS,
     HOURS,
-    RESTART_KINDS,
     ROLES,
     SCHEDULE_FIELDS,
     Described,
@@ -33,15 +32,14 @@ from sipctl.dialplan.diff_model import (
     TREATED,
     Change,
     Delta,
-    EntityChange,
     How,
     Kind,
     PlanDiff,
 )
-from sipctl.dialplan.diff_spans import Interval, Spans, agreement, both, differing
+from sipctl.dialplan.diff_spans import Interval, Spans, agreement, both, dial_of, dialled_key, differing
 from sipctl.dialplan.diff_text import sentences as sentences
 from sipctl.dialplan.diff_walk import Side, walk
-from sipctl.routing.numbers import E164_SCOPE, NOT_FOUND, PRIVATE_BIT, Numbers, dialled_at, digits_of
+from sipctl.routing.numbers import E164_SCOPE, NOT_FOUND, dialled_at, digits_of
 from sipctl.routing.table import Table
 
 MAX_EXAMPLES: Final = 3
@@ -123,7 +121,7 @@ class _Comparison:
             self._compare_scope(before, after, theirs)
         changes = [self._change(key, bucket) for key, bucket in self._buckets.items() if bucket.numbers.count]
         changes.sort(key=lambda change: (-change.numbers.count, change.kind, change.examples))
-        return PlanDiff(tuple(changes), self._entities(), self._total)
+        return PlanDiff(tuple(changes), entity_changes(self._old_facts, self._new_facts, self._mentioned), self._total)
 
     def _common_trunks(self) -> list[_Caller]:
         after = {trunk.name: at for at, trunk in enumerate(self._new.topology.trunks)}
@@ -209,7 +207,7 @@ class _Comparison:
             return
         rules = []
         for side in _SIDES:
-            was, now = _dial(old, before, side), _dial(new, after, side)
+            was, now = dial_of(old, before, side), dial_of(new, after, side)
             rule = agreement(*was, *now, is_e164)
             rules.append(rule)
             for low, high, left_out in differing(rule, first, last):
@@ -224,8 +222,8 @@ class _Comparison:
         """What is dialled for one number alone, the usual case: does it differ?"""
         is_different = False
         for side in _SIDES:
-            was, now = _dial(self._old.numbers, before, side), _dial(self._new.numbers, after, side)
-            if _dialled_key(key, *was, is_e164) != _dialled_key(key, *now, is_e164):
+            was, now = dial_of(self._old.numbers, before, side), dial_of(self._new.numbers, after, side)
+            if dialled_key(key, *was, is_e164) != dialled_key(key, *now, is_e164):
                 is_different = True
                 bucket = self._dial_bucket(is_e164, meeting, side, was[0], now[0])
                 bucket.numbers.add(key, key)
@@ -247,7 +245,7 @@ class _Comparison:
                 was, now = self._dialled(side, word, 0, before, after)
                 if was != now:
                     is_different = True
-                    bases = (_dial(old, before, side)[0], _dial(new, after, side)[0])
+                    bases = (dial_of(old, before, side)[0], dial_of(new, after, side)[0])
                     bucket = self._dial_bucket(False, meeting, side, *bases)
                     bucket.numbers.add_word(word)
                     if len(bucket.examples) < MAX_EXAMPLES:
@@ -348,7 +346,7 @@ class _Comparison:
         return bucket
 
     def _dialled(self, side: str, called: str, key: int, before: int, after: int) -> tuple[str, str]:
-        old, new = _dial(self._old.numbers, before, side), _dial(self._new.numbers, after, side)
+        old, new = dial_of(self._old.numbers, before, side), dial_of(self._new.numbers, after, side)
         return dialled_at(called, key, *old), dialled_at(called, key, *new)
 
     def _dial_example(self, side: str, is_e164: bool, digits: str, key: int, before: int, after: int) -> str:
@@ -375,47 +373,6 @@ class _Comparison:
             examples=tuple(examples),
         )
 
-    def _entities(self) -> tuple[EntityChange, ...]:
-        """Everything else that differs: what no number's change has told already."""
-        old, new = self._old_facts.entities, self._new_facts.entities
-        renamed = self._renamed_groups()
-        found: list[EntityChange] = []
-        for kind, name in {**old, **new}:
-            restart = kind in RESTART_KINDS
-            before, after = old.get((kind, name)), new.get((kind, name))
-            if before is None and kind == "group" and name in renamed:
-                was = renamed[name]
-                deltas = (Delta(kind, "name", was, name), *self._told_nowhere(kind, name, old[kind, was], new[kind, name]))
-                found.append(EntityChange(kind, name, "renamed", deltas, restart))
-            elif before is None and after is not None and kind not in DERIVED_KINDS:
-                facts = tuple(Delta(kind, field, None, text) for field, text in after.items())
-                found.append(EntityChange(kind, name, "added", facts, restart))
-            elif after is None and before is not None and kind not in DERIVED_KINDS:
-                if kind != "group" or name not in renamed.values():
-                    found.append(EntityChange(kind, name, "removed", (), restart))
-            elif before is not None and after is not None:
-                deltas = self._told_nowhere(kind, name, before, after)
-                if deltas:
-                    found.append(EntityChange(kind, name, "changed", deltas, restart))
-        return tuple(found)
-
-    def _told_nowhere(self, kind: str, name: str, before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Delta, ...]:
-        return tuple(
-            Delta(kind, field, before.get(field), after.get(field))
-            for field in {**before, **after}
-            if before.get(field) != after.get(field) and (kind, name, field) not in self._mentioned
-        )
-
-    def _renamed_groups(self) -> dict[str, str]:
-        """New name → old name of groups that go on under another name."""
-        before = {group.name for group in self._old.topology.groups}
-        after = {group.name for group in self._new.topology.groups}
-        return {
-            group.name: group.renamed_from
-            for group in self._new.topology.groups
-            if group.renamed_from in before - after and group.name not in before and group.renamed_from is not None
-        }
-
 
 def _facts_deltas(old: Facts, new: Facts) -> list[Delta]:
     """What differs between two calls' facts.
@@ -428,23 +385,6 @@ def _facts_deltas(old: Facts, new: Facts) -> list[Delta]:
         for about, field in {**old, **new}
         if about in abouts and old.get((about, field)) != new.get((about, field))
     ]
-
-
-def _dial(numbers: Numbers, row: int, side: str) -> tuple[int, int]:
-    """(base, copied) of what is dialled at one tenant."""
-    copied = numbers.copied[row]
-    if side == "primary":
-        return numbers.primary_base[row], copied >> 8
-    return numbers.bcp_base[row], copied & 0xFF
-
-
-def _dialled_key(key: int, base: int, copied: int, is_e164: bool) -> int:
-    """The key of what is dialled for a number; negative without a "+"."""
-    if not base:
-        return key if is_e164 else -key
-    count = copied & ~PRIVATE_BIT
-    made = base + key % 10**count if count else base
-    return -made if copied & PRIVATE_BIT else made
 
 
 def _told(one: Interval, is_e164: bool) -> str:

@@ -34,8 +34,6 @@ SECTIONS: Final = (
     ("overlay", "overlays"), ("switch", "switches"),
 )  # fmt: skip
 ROLES: Final = frozenset({"entry point", "group", "primary", "bcp"})
-DERIVED_KINDS: Final = frozenset({"zone"})  # they come and go with what names them
-RESTART_KINDS: Final = frozenset({"listen"})  # sockets are opened once, when `run` starts
 
 # fields that hold an index, or several, into a section of the topology
 _INDEXES: Final[Mapping[str, str]] = {

@@ -9,11 +9,11 @@ other, however wide the interval is.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from sipctl.routing.numbers import PRIVATE_BIT
+from sipctl.routing.numbers import PRIVATE_BIT, Numbers
 
 MAX_CUTS: Final = 64  # an interval that would fall into more pieces is kept whole, with what it leaves out
 _BEYOND: Final = 10**19  # above every key
@@ -42,6 +42,23 @@ class Agreement(NamedTuple):
 
 ALWAYS: Final = Agreement(1, 0, 0)
 NEVER: Final = Agreement(1, 0, -1)
+
+
+def dial_of(numbers: Numbers, row: int, side: str) -> tuple[int, int]:
+    """(base, copied) of what a treatment dials at "primary" or "bcp"."""
+    copied = numbers.copied[row]
+    if side == "primary":
+        return numbers.primary_base[row], copied >> 8
+    return numbers.bcp_base[row], copied & 0xFF
+
+
+def dialled_key(key: int, base: int, copied: int, is_e164: bool) -> int:
+    """The key of what is dialled for one number; negative without a "+"."""
+    if not base:
+        return key if is_e164 else -key
+    count = copied & ~PRIVATE_BIT
+    made = base + key % 10**count if count else base
+    return -made if copied & PRIVATE_BIT else made
 
 
 def agreement(one: int, one_copied: int, other: int, other_copied: int, is_e164: bool) -> Agreement:
@@ -164,13 +181,3 @@ class Spans:
     def holds(self, key: int) -> bool:
         """Whether a key is in the set. Cost: one pass; for tests and questions, not for every number."""
         return any(one.first <= key <= one.last and not one.left_out.among(key, key) for one in self.intervals())
-
-
-def joined(parts: Sequence[Spans]) -> Spans:
-    """Several sets of one kind, which share no number, as one."""
-    made = Spans(parts[0].is_e164)
-    for one in sorted((one for part in parts for one in part.intervals()), key=lambda one: one.first):
-        made.add(one.first, one.last, one.left_out)
-    for word in sorted(word for part in parts for word in part.words):
-        made.add_word(word)
-    return made
