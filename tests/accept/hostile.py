@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import socket
 import time
 from collections.abc import Sequence
 
@@ -41,7 +43,7 @@ def a_request(method: str, uri: str, me: str, *, dialog: Dialog | None = None, r
 
 def a_stranger_gets_no_packet(lab: Lab) -> list[str]:
     net = lab.net
-    product = lab.start(lab.plan())
+    product = lab.start(lab.plan(tcp=True))
     sent = 0
     with Mute(net[STRANGER]) as stranger:
         for method in ("OPTIONS", "INVITE", "REGISTER", "BYE", "CANCEL", "ACK", "SUBSCRIBE", "NONSENSE"):
@@ -54,7 +56,24 @@ def a_stranger_gets_no_packet(lab: Lab) -> list[str]:
         wait_until(lambda: product.status()["strangers"] >= 1, 5, "the stranger is counted")
         time.sleep(1)
         must(stranger.heard == [], f"a stranger heard {stranger.heard[:1]}")
-    return [f"0 packets out for {sent} in"]
+    for address in (net[OUTSIDE], net[INSIDE]):
+        heard = _over_tcp(net[STRANGER], address, a_request("INVITE", f"sip:{NUMBER}@{address}", net[STRANGER]))
+        must(heard == b"", f"a stranger heard {heard[:60]!r} over TCP")
+    return [f"0 packets out for {sent} in, 0 octets over TCP"]
+
+
+def _over_tcp(me: str, address: str, data: bytes) -> bytes:
+    """What somebody hears who connects and sends a message: all that came until the connection ended, or within two seconds."""
+    heard = b""
+    with socket.socket() as client:
+        client.bind((me, 0))
+        client.settimeout(2.0)
+        with contextlib.suppress(OSError):  # closed in our face is an answer, too
+            client.connect((address, SIP_PORT))
+            client.sendall(data)
+            while part := client.recv(65536):
+                heard += part
+    return heard
 
 
 def a_hostile_trunk_and_sbc_reach_nobody_and_end_nothing(lab: Lab) -> list[str]:

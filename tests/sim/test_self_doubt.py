@@ -130,6 +130,25 @@ def test_the_world_is_as_it_was_if_it_comes_back_while_we_doubted_ourselves() ->
     world.finish()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_single_group_with_one_pair_and_one_bcp_address_fails_over_and_loses_no_call(seed: int) -> None:
+    world = World(seed, Plan(without=frozenset({"ams-b"})), controlled=True)
+    world.run(8.0)
+    for name in ("fra-a", "fra-b"):
+        world.sbcs[name].mute = True
+    placed: list[CallNote] = []
+    for step in range(40):
+        world.at(step * 0.5, lambda: placed.append(world.call(script=TALK)))
+    world.run(14.0)
+    assert world.control is not None and world.control.knows is not None
+    assert world.control.knows.groups["acme"].state == "on-bcp"
+    world.run(20.0)
+    assert len(placed) == 40
+    for note in placed:
+        assert_well(world, note, "ams-a")
+    world.finish()
+
+
 def test_all_primaries_of_one_site_fail_and_every_group_moves_while_its_calls_cross() -> None:
     world, control = a_wide_world(shares_sites=True)
     silence(world, *(f"p{group}" for group in range(GROUPS)))
