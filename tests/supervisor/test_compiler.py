@@ -41,6 +41,26 @@ async def test_a_plan_with_errors_is_a_result_that_tells_all_of_them(tmp_path: P
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+async def test_a_plan_is_compared_with_the_live_one(tmp_path: Path) -> None:
+    compiler = Compiler(tmp_path / "tmp", "")
+    plan = a_plan(Net("127.9.9"))
+    live = await compiler(plan.files(), 1, {})
+    plan.dialplan["entry_points"]["acme-claims"] = {"group": "acme", "numbers": ["+49309018210..+49309018299"]}
+    plan.sbcs["listen"]["third"] = {"bind": "udp:127.9.9.3:5060"}
+    edited = await compiler(plan.files(), 2, live.ids, (), live.image_path)
+    assert any("90 numbers" in line and "acme-claims" in line for line in edited.diff), edited.diff
+    assert [line for line in edited.restart if "third" in line] and set(edited.restart) <= set(edited.diff)
+    same = await compiler(plan.files(), 2, edited.ids, (), edited.image_path)
+    assert (same.diff, same.restart) == ((), ())
+
+
+async def test_a_live_table_that_cannot_be_read_stops_no_apply(tmp_path: Path) -> None:
+    (tmp_path / "damaged").write_bytes(b"x" * 100)
+    for name in ("damaged", "gone"):
+        result = await Compiler(tmp_path / "tmp", "")(the_files(tmp_path), 2, {}, (), str(tmp_path / name))
+        assert result.ok and "cannot be told" in result.diff[0]
+
+
 async def test_a_compiler_that_dies_is_an_error_with_its_last_words(tmp_path: Path) -> None:
     compiler = Compiler(tmp_path / "tmp", "", program=("-c", "raise SystemExit('no more memory')"))
     with pytest.raises(EngineError, match="no more memory"):
