@@ -1,4 +1,4 @@
-"""What differs between two plans outside their numbers: entities that came, went or were renamed, facts no number's call tells."""
+"""What differs between two plans outside their numbers: entities that came, went or were renamed, and facts no call has told."""
 
 from __future__ import annotations
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from sipctl.dialplan.compile import compile_plan
 from sipctl.dialplan.diff import diff_plans, sentences
+from sipctl.dialplan.diff_facts import SECTIONS
 from sipctl.dialplan.diff_model import PlanDiff
 from sipctl.dialplan.diff_text import body
+from sipctl.routing.snapshot import Topology
 from sipctl.routing.table import Table, load_table
 from tests.dialplan.support import plan
 
@@ -147,6 +151,11 @@ def test_what_is_not_about_numbers_is_told_as_well(name: str) -> None:
     diff = compared((swap,))
     assert sentences(diff) == [wanted] and diff.numbers == 0 and not diff.is_empty
     assert diff.needs_restart == wanted.endswith("(needs a restart)")
+
+
+def test_every_part_of_a_topology_is_compared() -> None:
+    plain = {"revision", "node", "max_call_age_s"}  # the last one is a fact of "limits"
+    assert {field.name for field in fields(Topology)} - plain == {section for _, section in SECTIONS}
 
 
 def test_a_renamed_group_is_one_group() -> None:
