@@ -92,10 +92,12 @@ def is_full(snapshot: RoutingSnapshot, live: Live, tenant: int) -> bool:
 
 
 def over_limit(snapshot: RoutingSnapshot, live: Live, trunk: int, entry_at: int, tenant: int, now_s: float) -> NoRoute | None:
-    """What a call hears that a limit stands against: its trunk's, then its entry point's, then its tenant's."""
-    refused = over_trunk_limit(snapshot, live, trunk, entry_at, now_s)
-    if refused is not None:
-        return refused
+    """What a call hears that a limit stands against: its trunk's (most have none), its entry point's, its tenant's."""
+    sender = snapshot.trunks[trunk]
+    if snapshot.trunk_admin[trunk] or sender.max_calls is not None or sender.max_cps is not None:
+        refused = over_trunk_limit(snapshot, live, trunk, entry_at, now_s)
+        if refused is not None:
+            return refused
     entry = snapshot.entry_points[entry_at]
     if entry.max_calls is not None and live.entry_calls[entry_at] >= entry.max_calls:
         status, cause = entry.over_limit
