@@ -61,7 +61,7 @@ def plans(draw: st.DrawFn) -> Scene:
         for at, pair in enumerate(pairs)
     }
     tenants: dict[str, Any] = {tenant: {"reached_by": [f"p{at}"]} for at, tenant in enumerate(TENANTS)}
-    for tenant in draw(st.lists(st.sampled_from(TENANTS), max_size=2, unique=True)):
+    for tenant in draw(st.lists(st.sampled_from(TENANTS), min_size=1, max_size=4, unique=True)):
         tenants[tenant]["max_calls"] = "1"
     edge = {
         "listen": {"all": {"bind": "udp:192.0.2.9:5060"}},
@@ -91,7 +91,7 @@ def plans(draw: st.DrawFn) -> Scene:
         | draw(st.sets(st.sampled_from(singles))),
         draining=set(draw(st.lists(st.sampled_from(TENANTS), max_size=2))),
         overlays=draw(st.sampled_from([[], [], ["o0"], ["o1"], ["o0", "o1"]])),
-        switches=draw(st.sampled_from([[], [], [], ["k0"], ["k0", "k1"]])),
+        switches=draw(st.sampled_from([[], ["k0"], ["k1"], ["k0", "k1"]])),
         calls=dict.fromkeys(sorted(draw(st.sets(st.sampled_from([*ENTRIES, *TENANTS, "exit:pstn"]), min_size=3))), 1),
         trunk=draw(st.sampled_from(["one", "two"])),
         number=f"+491{digits:03}",
@@ -125,7 +125,7 @@ def _entries(draw: st.DrawFn, at: int) -> dict[str, Any]:
     if draw(st.booleans()):
         entry["schedule"] = draw(st.sampled_from(["s0", "s1"]))
         entry["closed"] = draw(_treatments(at))
-    if draw(st.booleans()):
+    if draw(st.integers(0, 3)):
         entry["overflow"] = draw(st.lists(_places(at), min_size=1, max_size=3))
     if draw(st.booleans()):
         entry["unusable"] = draw(_treatments(at))
