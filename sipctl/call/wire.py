@@ -109,7 +109,8 @@ def _without_params(via: bytes, names: tuple[bytes, ...]) -> bytes:
 def _old_key(message: Message, top: bytes) -> bytes:
     """What identifies a transaction of RFC 2543: Request-URI, From tag, Call-ID, CSeq number and top Via (§17.2.3)."""
     number = message.value(CSEQ).split(b" ")[0]
-    return b"2543|" + b"|".join((message.uri, message.from_tag(), message.value(CALL_ID), number, top))
+    tag = message.from_tag() if FROM in message.at else b""
+    return b"2543|" + b"|".join((message.uri, tag, message.value(CALL_ID), number, top))
 
 
 def next_via(message: Message) -> tuple[bytes, str, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sipctl.call import setup
@@ -57,6 +57,7 @@ def test_a_torture_message_never_raises_and_reaches_configured_addresses_only(se
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 400), st.integers(0, 60))
+@example(b",", 80, 49)  # a Via of RFC 2543 that has swallowed From
 def test_any_damage_to_an_invite_is_answered_or_dropped(junk: bytes, at: int, cut: int) -> None:
     bench = Bench()
     invite = an_invite(1, body=b"v=0\r\n")
@@ -66,6 +67,7 @@ def test_any_damage_to_an_invite_is_answered_or_dropped(junk: bytes, at: int, cu
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 400), st.integers(0, 60))
+@example(b",", 80, 49)  # a Via of RFC 2543 that has swallowed From
 def test_any_damage_to_a_response_reaches_nobody_but_the_caller(junk: bytes, at: int, cut: int) -> None:
     bench = Bench()
     invite, _ = bench.receive(an_invite(1))
