@@ -47,6 +47,9 @@ _IDENTITIES: Final = {
 _UNRESERVED: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,/")
 
 
+_USUAL_HOPS: Final = {b"Max-Forwards: %d" % hops: hops for hops in range(256)}
+
+
 class Refusal(NamedTuple):
     """Why an INVITE is not routed, and what its sender hears."""
 
@@ -56,17 +59,23 @@ class Refusal(NamedTuple):
     extra: bytes = b""  # one more header line
 
 
-class Asked(NamedTuple):
+class Asked:
     """Who calls whom."""
 
-    dialled: str  # as received
-    phone_context: str | None
-    caller: str  # calling number for people and records, "" if withheld
-    share_key: bytes  # caller, or the Call-ID of an anonymous call (CALLS 1.5)
-    pai: str
-    user_params: bytes  # ";isub=…" of the user part, as received, to be kept
-    uri_params: bytes  # ";user=phone" of the Request-URI, as received, to be kept
-    priority: bool
+    __slots__ = ("caller", "dialled", "pai", "phone_context", "priority", "share_key", "uri_params", "user_params")
+
+    def __init__(
+        self, dialled: str, phone_context: str | None, caller: str, share_key: bytes, pai: str, user_params: bytes,
+        uri_params: bytes, priority: bool,
+    ) -> None:  # fmt: skip
+        self.dialled = dialled  # as received
+        self.phone_context = phone_context
+        self.caller = caller  # calling number for people and records, "" if withheld
+        self.share_key = share_key  # caller, or the Call-ID of an anonymous call (CALLS 1.5)
+        self.pai = pai
+        self.user_params = user_params  # ";isub=…" of the user part, as received, to be kept
+        self.uri_params = uri_params  # ";user=phone" of the Request-URI, as received, to be kept
+        self.priority = priority
 
 
 def read_asked(message: Message, trunk: Trunk) -> Asked | Refusal:
@@ -113,7 +122,11 @@ def max_forwards(message: Message) -> int:
     """
     if MAX_FORWARDS not in message.at:
         return 70
-    text = message.lines[message.at[MAX_FORWARDS]].partition(b":")[2].strip()
+    line = message.lines[message.at[MAX_FORWARDS]]
+    hops = _USUAL_HOPS.get(line)
+    if hops is not None:
+        return hops
+    text = line.partition(b":")[2].strip()
     if not text.isdigit() or len(text) > 3 or int(text) > 255:
         raise SipSyntaxError("Max-Forwards is not 0 to 255", offset=message.offset_of(MAX_FORWARDS))
     return int(text)
