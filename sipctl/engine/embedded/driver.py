@@ -96,6 +96,7 @@ class Driver:
         "core",
         "counters",
         "gap_s",
+        "has_work",
         "now_s",
         "poison",
     )
@@ -117,6 +118,7 @@ class Driver:
         self._burst = MAX_BATCH  # datagrams read of one socket in this turn
         self._full_since_s: dict[int, float] = {}  # sockets whose batches have been full, and since when: we fall behind
         self.now_s = monotonic_s()
+        self.has_work = False  # `every` has more to do: the loop turns without a rest
         self.gap_s = 0.0  # longest turn since somebody read and cleared it
         self.poison: deque[tuple[str, bytes]] = deque(maxlen=MAX_POISON)
         self.counters = dict.fromkeys(
@@ -184,7 +186,9 @@ class Driver:
         while not self._stopping:
             wait_s = POLL_S
             asked_s = monotonic_s()
-            if due_s is not None:
+            if self.has_work:
+                wait_s = 0.0
+            elif due_s is not None:
                 wait_s = due_s - asked_s
                 if wait_s < 0.0:
                     wait_s = 0.0

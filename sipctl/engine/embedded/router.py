@@ -17,7 +17,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -34,6 +34,7 @@ from sipctl.engine.generation import decode_state, encode_state
 from sipctl.errors import SnapshotError
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.snapshot import Listen, RoutingState
+from sipctl.routing.table import Table
 
 OBSERVE_S = 0.5
 MIN_OBSERVE_S = 0.02  # between two that were asked for at once
@@ -182,6 +183,7 @@ class Router:
         self._desk = DeskLink()
         self._tables = Tables()
         self._snapshot: RoutingSnapshot | None = None
+        self._taking: tuple[Publish, Generator[None, None, Table]] | None = None
         self._controller: socket.socket | None = None
         self._beat_due_s = 0.0
         self._observe_due_s = 0.0
@@ -240,12 +242,57 @@ class Router:
         self._counters["publications_taken"] += 1
 
     def _publish(self, publication: Publish, fds: list[int]) -> None:
+        """Take a publication; one that brings a table is checked in steps, between calls, and nothing else is read meanwhile."""
+        if fds and self._snapshot is not None:
+            self._taking = publication, self._tables.taking(fds.pop(0))
+            self._driver.has_work = True
+            if self._controller is not None:
+                self._driver.unwatch(self._controller.fileno())
+            return
+        try:
+            if fds:
+                self._tables.take(fds.pop(0))
+        except SnapshotError as error:
+            self._refuse(publication, error)
+            return
+        self._hold(publication)
+
+    def _take_on(self) -> None:
+        """One step of the table that is being taken; after the last, its publication."""
+        assert self._taking is not None
+        publication, steps = self._taking
+        try:
+            next(steps)
+            return
+        except StopIteration:
+            self._end_taking()
+            self._hold(publication)
+        except SnapshotError as error:
+            self._end_taking()
+            self._refuse(publication, error)
+
+    def _end_taking(self) -> None:
+        """Nothing is being taken any more; what the controller sent meanwhile is read from now on."""
+        if self._taking is None:
+            return
+        self._taking[1].close()
+        self._taking = None
+        self._driver.has_work = False
+        if self._controller is not None:
+            self._driver.watch(self._controller.fileno(), self._controller_ready)
+
+    def _refuse(self, publication: Publish, error: SnapshotError) -> None:
+        state = publication.state
+        self._counters["publications_refused"] += 1
+        self._say(Nack(self._assign.name, state.term, state.seq, str(error)))
+        self._log("publication-refused", term=state.term, seq=state.seq, reason=str(error))
+
+    def _hold(self, publication: Publish) -> None:
+        """Go by a publication whose table is there."""
         state = publication.state
         order = (state.term, state.seq)
         name = self._assign.name
         try:
-            if fds:
-                self._tables.take(fds.pop(0))
             held = self._snapshot.state if self._snapshot is not None else None
             if held is not None and order == (held.term, held.seq):
                 self._say(Ack(name, *order, held.revision))
@@ -260,9 +307,7 @@ class Router:
             first = self._snapshot is None
             self._take(RoutingSnapshot.build(table, state))
         except SnapshotError as error:
-            self._counters["publications_refused"] += 1
-            self._say(Nack(name, *order, str(error)))
-            self._log("publication-refused", term=state.term, seq=state.seq, reason=str(error))
+            self._refuse(publication, error)
             return
         if first:
             self._driver.call(self._core.adopt)
@@ -347,7 +392,7 @@ class Router:
 
     def _controller_ready(self, _mask: int) -> None:
         for _ in range(MAX_FRAMES_PER_WAKE):
-            if self._controller is None:
+            if self._controller is None or self._taking is not None:
                 return
             try:
                 packet = wire.receive_packet(self._controller)
@@ -372,6 +417,7 @@ class Router:
                 wire.close_all(fds)
 
     def _disconnect(self) -> None:
+        self._end_taking()
         if self._controller is not None:
             self._driver.unwatch(self._controller.fileno())
             self._controller.close()
@@ -415,6 +461,8 @@ class Router:
         if stopped:
             self._driver.stop()
         self._desk.due(now_s)
+        if self._taking is not None:
+            self._take_on()
         if now_s >= self._beat_due_s:
             self._beat_due_s = now_s + wire.HEARTBEAT_S
             self._control.send(wire.Beat(self._driver.gap_s))

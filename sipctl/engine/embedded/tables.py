@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from collections.abc import Generator
 
 from sipctl.engine.embedded.wire import read_fd, sealed_memfd
 from sipctl.errors import SnapshotError
-from sipctl.routing.table import Table, load_table
+from sipctl.routing.table import Table, load_steps
 
 MAX_TABLES = 3  # the live one, the one before, and one being taken
 MAX_TABLE_BYTES = 1 << 30
@@ -47,17 +48,27 @@ class Tables:
 
         Raises: SnapshotError for anything but a whole table.
         """
+        steps = self.taking(fd)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                table: Table = done.value
+                return table
+
+    def taking(self, fd: int) -> Generator[None, None, Table]:
+        """As `take`, in steps of a millisecond, for a router that carries calls meanwhile. Closing it lets go of `fd`."""
         fd = sealed(fd)
         try:
             size = os.fstat(fd).st_size
             if not size:
                 raise SnapshotError("the table is empty")
             # The view keeps the mapping alive for as long as the table lives.
-            table = load_table(memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ)))
+            table = yield from load_steps(memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ)))
         except (OSError, ValueError) as error:
             os.close(fd)
             raise SnapshotError(f"the table cannot be mapped: {error}") from error
-        except SnapshotError:
+        except (SnapshotError, GeneratorExit):
             os.close(fd)
             raise
         known = self._held.pop(table.hash, None)
