@@ -83,6 +83,10 @@ class PlanError(SipctlError):
         )
         self.findings = findings
 
+    def __reduce__(self) -> tuple[type[PlanError], tuple[tuple[Finding, ...]]]:
+        """Sent to another process it is made again from its findings."""
+        return type(self), (self.findings,)
+
 
 class Refused(SipctlError):  # noqa: N818 - reads as the sentence it is
     """A safety rule forbids what was asked, although it was well formed; ``rule`` is the stable name of that rule."""

@@ -1,3 +1,5 @@
+import pickle
+
 from sipctl.errors import EngineError, Finding, PlanError, Refused, SipctlError, SipSyntaxError, SnapshotError, StoreError
 
 
@@ -21,6 +23,7 @@ def test_a_plan_error_carries_every_finding_and_counts_only_errors() -> None:
     refused = PlanError((a_finding(), a_finding("warning"), a_finding()))
     assert str(refused) == "2 errors in the plan"
     assert len(refused.findings) == 3
+    assert pickle.loads(pickle.dumps(refused)).findings == refused.findings, "it travels between processes"
     assert str(refused.findings[0]) == "dialplans/a.yaml:3:7: error number.duplicate: +4930 twice"
 
 

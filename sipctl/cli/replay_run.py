@@ -152,15 +152,8 @@ def _replay(connection: Connection, theirs: Connection, source: Source, scenes: 
 def _portable(error: SipctlError) -> SipctlError:
     """The error as it can be sent: one with findings as it is, any other as its text."""
     if isinstance(error, PlanError):
-        return _SentPlanError(error.findings)
+        return error
     return ChildError(error.detail)
-
-
-class _SentPlanError(PlanError):
-    """A PlanError that survives pickling: made again from its findings."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_SentPlanError, (self.findings,))
 
 
 def compare(
