@@ -83,7 +83,7 @@ class PlanError(SipctlError):
         )
         self.findings = findings
 
-    def __reduce__(self) -> tuple[type[PlanError], tuple[tuple[Finding, ...]]]:
+    def __reduce__(self) -> "tuple[type[PlanError], tuple[tuple[Finding, ...]]]":
         """Sent to another process it is made again from its findings."""
         return type(self), (self.findings,)
 
