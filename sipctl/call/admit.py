@@ -95,8 +95,8 @@ def read_asked(message: Message, trunk: Trunk) -> Asked | Refusal:
         dialled, context, user_params, uri_params = read
     pai = ""
     if ASSERTED in message.at and "p-asserted-identity" in trunk.trust:
-        pai = _caller_of(message.value(ASSERTED))
-    caller = pai or _caller_of(message.lines[message.at[FROM]])
+        pai = caller_of(message.value(ASSERTED))
+    caller = pai or caller_of(message.lines[message.at[FROM]])
     priority = bool(trunk.priority) and RESOURCE_PRIORITY in message.at and _is_priority(message, trunk)
     share_key = caller.encode() if caller else message.value(CALL_ID)
     return Asked(dialled, context, caller, share_key, pai, user_params, uri_params, priority)
@@ -258,7 +258,8 @@ def _header_for(message: Message, place: str) -> bytes:
     return found[0] if found else b""
 
 
-def _caller_of(value: bytes) -> str:
+def caller_of(value: bytes) -> str:
+    """The calling number in a From line or an identity's value; "" if there is none, or it is withheld."""
     plain = _PLAIN_CALLER.search(value)
     if plain is not None:
         return plain.group(1).decode()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sipctl.call import wire
 from sipctl.call.admit import Asked, Refusal, read_asked
 from sipctl.call.forward import GONE_S
-from sipctl.call.records import AttemptRecord, Setup
+from sipctl.call.records import AttemptRecord, KeptEdit, Setup
 from sipctl.call.relay import (
     ABANDONED,
     ANSWERED,
@@ -44,17 +44,17 @@ def adopt(core: Core) -> None:
     assert snapshot is not None
     targets = _targets_by_key(snapshot)
     core.ledger.adopt()
-    adopted: list[SetUp] = []
+    adopted: list[tuple[SetUp, KeptEdit | None]] = []
     for setup in tuple(core.records.setups()):
         relay = _rebuild(core, snapshot, setup, targets)
         if relay is None:
             core.records.close_setup(setup.slot)
             core.count("setups_not_adopted")
         else:
-            adopted.append(relay)
-    core.ledger.recount(adopted)
-    for relay in adopted:
-        _go_on(core, relay)
+            adopted.append((relay, setup.edit))
+    core.ledger.recount([relay for relay, _ in adopted])
+    for relay, edit in adopted:
+        _go_on(core, relay, edit)
     core.counters["adopted_setups"] = len(adopted)
     core.counters["adopted_calls"] = len(core.ledger.calls)
 
@@ -131,14 +131,14 @@ def _attempt(core: Core, record: AttemptRecord, targets: dict[bytes, Target]) ->
     return attempt
 
 
-def _go_on(core: Core, relay: SetUp) -> None:
+def _go_on(core: Core, relay: SetUp, edit: KeptEdit | None) -> None:
     """Send what a dead router may or may not have sent, and arm what it had armed."""
     if relay.state == t.IS_COMPLETED:
         core.send(relay.socket, relay.last, relay.address)
         if not core.is_stream(relay.socket):
             relay.interval_s, relay.resend_s = T1_S, core.now_s + T1_S
     for attempt in relay.attempts:
-        _resume_attempt(core, relay, attempt)
+        _resume_attempt(core, relay, attempt, edit)
     live = [a for a in relay.attempts if a.state < t.IC_COMPLETED and not a.flags & ABANDONED]
     if relay.state == t.IS_PROCEEDING and not live:
         if relay.flags & CANCELLED:
@@ -150,10 +150,10 @@ def _go_on(core: Core, relay: SetUp) -> None:
     core.forwarder.rearm(relay)
 
 
-def _resume_attempt(core: Core, relay: SetUp, attempt: Attempt) -> None:
+def _resume_attempt(core: Core, relay: SetUp, attempt: Attempt, edit: KeptEdit | None) -> None:
     message = relay.message
     assert message is not None
-    core.setups.restore_lines(relay, attempt)
+    core.setups.restore_lines(relay, attempt, edit)
     if attempt.flags & CANCEL_SENT and attempt.state < t.IC_COMPLETED:
         attempt.flags &= ~CANCEL_SENT
         core.forwarder.cancel(relay, attempt)

@@ -22,6 +22,8 @@ from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from sipctl.routing.rewrite import Edit
+
 MAGIC: Final = b"sipctl-slot-1\0\0\0"
 HEAD_BYTES: Final = 4096
 CELLS: Final = 1024
@@ -46,6 +48,7 @@ _CELL: Final = Struct("<IIB87s")  # crc, SBC id, length, data
 
 # base: crc | live, length of the INVITE | socket, port, trunk, entry point, tenant at start | start mono, unix | cdr id | host
 _BASE: Final = Struct("<IBHIHIIIdd8s46s")
+_CDR_ID_AT: Final = Struct("<IBHIHIIIdd").size
 _SERVER_AT: Final = 128
 # server: crc | state, flags, status, attempts made | due, ringing since (unix) | length of the final response
 _SERVER: Final = Struct("<IBBHBddH")
@@ -56,6 +59,9 @@ _MOVES: Final = Struct("<IBBBxHd")
 _STAYS_AT: Final = 20
 _STAYS: Final = Struct("<IIIIIHd48s46s128s")
 _ATTEMPT_STRIDE: Final = 288
+# edit of the attempt waited for, behind the INVITE until a final response takes its place: crc | number of the attempt, lengths
+# of `drop` and `add`, crc of what was edited | drop, add. The checksum covers the call's id, since places are used again.
+_EDIT: Final = Struct("<IBHHI")
 _INVITE_AT: Final = _ATTEMPT_AT + MAX_ATTEMPTS * _ATTEMPT_STRIDE
 MAX_INVITE_BYTES: Final = SETUP_BYTES - _INVITE_AT  # INVITE and, after it, the final response we sent
 
@@ -112,6 +118,14 @@ class AttemptRecord(NamedTuple):
     uri: bytes  # Request-URI as sent; b"" if it was longer than the record has room for
 
 
+class KeptEdit(NamedTuple):
+    """How the INVITE of one attempt differed from what came in."""
+
+    number: int  # of the attempt, from 0
+    rest_crc: int  # of the lines and body it was made for
+    edit: Edit
+
+
 class Setup(NamedTuple):
     """One set-up record, read back."""
 
@@ -119,6 +133,7 @@ class Setup(NamedTuple):
     base: Base
     server: Server | None
     attempts: list[AttemptRecord]
+    edit: KeptEdit | None = None  # None: there was none, it found no room, or it is torn
 
 
 class Answered(NamedTuple):
@@ -234,6 +249,24 @@ class Records:
         _CRC.pack_into(memory, at, crc32(packed[4:]))
         self.move_attempt(index, number, state, flags, status, deadline_s)
 
+    def write_edit(self, index: int, number: int, rest: bytes, edit: Edit) -> bool:
+        """Note how the INVITE of an attempt differs from `rest`, before it leaves; False if there is no room.
+
+        Only the newest attempt's is kept: no other is sent again.
+        """
+        at = _SETUPS_AT + index * SETUP_BYTES
+        memory = self._memory
+        start = at + _INVITE_AT + int.from_bytes(memory[at + 5 : at + 7], "little")
+        end = start + _EDIT.size + len(edit.drop) + len(edit.add)
+        if end > at + SETUP_BYTES:
+            if start + 4 <= at + SETUP_BYTES:
+                memory[start : start + 4] = bytes(4)
+            return False
+        packed = _EDIT.pack(0, number, len(edit.drop), len(edit.add), crc32(rest))[4:] + edit.drop + edit.add
+        memory[start + 4 : end] = packed
+        _CRC.pack_into(memory, start, crc32(packed, crc32(memory[at + _CDR_ID_AT : at + _CDR_ID_AT + 8])))
+        return True
+
     def move_attempt(self, index: int, number: int, state: int, flags: int, status: int, deadline_s: float) -> None:
         """Note what has changed of an attempt that was written."""
         at = _SETUPS_AT + index * SETUP_BYTES + _ATTEMPT_AT + number * _ATTEMPT_STRIDE
@@ -259,7 +292,7 @@ class Records:
                 attempt for number in range(MAX_ATTEMPTS)
                 if (attempt := self._read_attempt(at + _ATTEMPT_AT + number * _ATTEMPT_STRIDE)) is not None
             ]  # fmt: skip
-            yield Setup(index, base, self._read_server(at, len(base.invite)), attempts)
+            yield Setup(index, base, self._read_server(at, len(base.invite)), attempts, self._read_edit(at, base))
 
     # -- calls that are up
 
@@ -356,6 +389,18 @@ class Records:
         if checksum != crc32(invite, crc32(memory[at + 4 : at + _BASE.size])):
             return None
         return Base(invite, socket, _text(host), port, trunk, entry, tenant, start, start_unix, cdr_id)
+
+    def _read_edit(self, at: int, base: Base) -> KeptEdit | None:
+        memory = self._memory
+        start = at + _INVITE_AT + len(base.invite)
+        if start + _EDIT.size > at + SETUP_BYTES:
+            return None
+        checksum, number, drops, adds, rest_crc = _EDIT.unpack_from(memory, start)
+        first = start + _EDIT.size
+        end = first + drops + adds
+        if end > at + SETUP_BYTES or checksum != crc32(memory[start + 4 : end], crc32(base.cdr_id)):
+            return None
+        return KeptEdit(number, rest_crc, Edit(bytes(memory[first : first + drops]), bytes(memory[first + drops : end])))
 
     def _read_server(self, at: int, invite_bytes: int) -> Server | None:
         memory = self._memory

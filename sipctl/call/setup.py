@@ -29,7 +29,7 @@ from sipctl.call.admit import (
 )  # fmt: skip
 from sipctl.call.forward import FLOW_BASE
 from sipctl.call.hops import route_lines
-from sipctl.call.records import SETUPS, Base
+from sipctl.call.records import SETUPS, Base, KeptEdit
 from sipctl.call.relay import (
     ABANDONED,
     ANSWERED,
@@ -44,9 +44,11 @@ from sipctl.call.relay import (
     Relay,
     SetUp,
 )  # fmt: skip
+from sipctl.call.rewrite import Forged, edit_for, forged_of
 from sipctl.errors import SipSyntaxError
 from sipctl.model.outcomes import BUSINESS_CAUSES, CallOutcome, outcome_of_status
 from sipctl.routing.resolve import NoRoute, Route, resolve
+from sipctl.routing.rewrite import Edit, called_form, edited
 from sipctl.routing.select import MAX_ATTEMPTS, TRIAL_NO_REPLY_S, Target, arrange
 from sipctl.routing.snapshot import Admin, Operating
 from sipctl.sip import transactions as t
@@ -71,18 +73,21 @@ _TRANSPORT_ERROR: Final = 1  # Attempt.status where no SIP status was heard (cal
 class SetUps:
     """Policy of calls that begin."""
 
-    __slots__ = ("_core", "_loops", "_sole", "_untrusted")
+    __slots__ = ("_core", "_forged", "_loops", "_sole", "_untrusted")
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._loops = LoopGuard()
         self._untrusted: dict[int, tuple[int, ...]] = {}  # by trunk index of the snapshot
+        self._forged: Forged | None = None  # headers of the plan's own that callers may not send; None: it has none
         self._sole: dict[tuple[int, ...], int] = {}  # trunks of a source → the trunk, where nothing in a message decides it
 
     def on_swap(self) -> None:
         """Another snapshot: trunks may be trusted otherwise."""
         self._untrusted.clear()
         self._sole.clear()
+        assert self._core.snapshot is not None
+        self._forged = forged_of(self._core.snapshot)
 
     # -- an INVITE outside a dialog --------------------------------------------------------------------------------------------
 
@@ -154,9 +159,7 @@ class SetUps:
         trunk = choose_trunk(party.trunks, snapshot.trunks, self._core.listen_of(socket), message)
         return -1 if trunk is None else trunk
 
-    def _prepare(
-        self, relay: SetUp, message: Message, up: wire.Upstream, cdr_id: bytes, call_id: bytes, from_tag: bytes
-    ) -> None:
+    def _prepare(self, relay: SetUp, message: Message, up: wire.Upstream, cdr_id: bytes, call_id: bytes, from_tag: bytes) -> None:
         core = self._core
         relay.message = message
         relay.call_id, relay.from_tag = call_id, from_tag
@@ -211,6 +214,8 @@ class SetUps:
         drop = lines_of(message, codes)
         if ROUTE in at:
             drop += route_lines(message)
+        if self._forged is not None:
+            drop += self._forged.lines(message)
         if drop:
             for index in sorted(drop, reverse=True):
                 del lines[index]
@@ -323,13 +328,16 @@ class SetUps:
         sbc = snapshot.sbcs[target.sbc]
         tenant_id = int(snapshot.tenants[target.tenant].id)
         called = relay.route.called[target.side]
+        if target.leaving is not None:
+            called = called_form(target.leaving, called)
         socket = core.socket_of_listen[target.listen]
         branch = core.branch(relay.key, b"INVITE", target_code(target), relay.address, relay.socket)
         attempt = Attempt(branch, socket, (target.host, target.port), target)
         attempt.sbc_id, attempt.tenant_id = int(sbc.id), tenant_id
         attempt.uri = request_uri(relay.asked, called, target.uri_host, target.uri_params, target.called_prefix, target.transport)
         attempt.via = core.via_start[socket] + branch
-        data = self._invite_for(relay, attempt)
+        edit = None if target.leaving is None else edit_for(snapshot, relay, relay.route, target, attempt.uri)
+        data = self._invite_for(relay, attempt, edit)
         wait_s = min(target.no_reply_s, NEXT_NO_REPLY_S) if relay.attempts else target.no_reply_s
         if trial:
             attempt.flags |= TRIAL
@@ -340,24 +348,36 @@ class SetUps:
         if relay.tenant_id != tenant_id:
             core.ledger.move(relay, tenant_id)
         core.ledger.enter_sbc(attempt)
-        self.write_attempt(relay, attempt, len(relay.attempts), now_s + wait_s)
+        number = len(relay.attempts)
+        if edit is not None and relay.record >= 0 and not core.records.write_edit(relay.record, number, relay.rest, edit):
+            core.count("edits_without_record")
+        self.write_attempt(relay, attempt, number, now_s + wait_s)
         core.forwarder.launch(relay, attempt, data, now_s + wait_s)
         core.count("attempts")
 
-    def _invite_for(self, relay: SetUp, attempt: Attempt) -> bytes:
-        """The INVITE of one attempt: our Via, our Record-Route with its token, and the rest as it came."""
+    def _invite_for(self, relay: SetUp, attempt: Attempt, edit: Edit | None) -> bytes:
+        """The INVITE of one attempt: our Via, our Record-Route with its token, and the rest as it came but for an edit."""
         core = self._core
         token = core.ring.sign(
             relay.trunk_id, attempt.tenant_id, attempt.sbc_id, int(relay.start_unix_s), core.slot, relay.call_id, relay.from_tag
         )  # fmt: skip
         record_route = core.record_route(token, core.listen_socket(relay.socket), attempt.socket)
-        return b"".join((b"INVITE ", attempt.uri, b" SIP/2.0\r\n", attempt.via, b"\r\n", record_route, b"\r\n", relay.rest))
+        rest = relay.rest if edit is None else edited(relay.rest, edit)
+        return b"".join((b"INVITE ", attempt.uri, b" SIP/2.0\r\n", attempt.via, b"\r\n", record_route, b"\r\n", rest))
 
-    def restore_lines(self, relay: SetUp, attempt: Attempt) -> None:
-        """After adoption: what the attempt's requests are made of, as the dead router had made them."""
+    def restore_lines(self, relay: SetUp, attempt: Attempt, kept: KeptEdit | None) -> None:
+        """After adoption: what the attempt's requests are made of, as the dead router had made them.
+
+        An INVITE whose edit is not in the record is not made anew: the target would see another one under the same branch.
+        """
         attempt.via = wire.via_line(self._core.sockets[attempt.socket], attempt.branch)
-        if attempt.uri and relay.rest and attempt.state == t.IC_CALLING:
-            attempt.wire = self._invite_for(relay, attempt)
+        if not attempt.uri or not relay.rest or attempt.state != t.IC_CALLING:
+            return
+        if kept is not None and kept.number == relay.attempts.index(attempt):
+            if kept.rest_crc == crc32(relay.rest):
+                attempt.wire = self._invite_for(relay, attempt, kept.edit)
+        elif attempt.target is None or attempt.target.leaving is None:
+            attempt.wire = self._invite_for(relay, attempt, None)
 
     def _exhausted(self, relay: SetUp) -> None:
         """No target is left: the best answer heard, or the trunk's `exhausted` code if there were only failures (CALLS 1.7)."""

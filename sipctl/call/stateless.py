@@ -14,6 +14,7 @@ from sipctl.call import wire
 from sipctl.call.admit import Refusal, choose_trunk, read_asked, request_uri
 from sipctl.call.setup import cdr_id_of, target_code
 from sipctl.routing.resolve import NoRoute, resolve
+from sipctl.routing.rewrite import called_form
 from sipctl.sip.message import CALL_ID, TO, Message
 
 if TYPE_CHECKING:
@@ -122,9 +123,7 @@ class Stateless:
             core.count("cancels_unmatched")
             return
         unix_s = core.now_s + core.unix_minus_mono_s
-        route = resolve(
-            snapshot, core.live, trunk, asked.dialled, asked.phone_context, asked.share_key, core.now_s, True, unix_s
-        )
+        route = resolve(snapshot, core.live, trunk, asked.dialled, asked.phone_context, asked.share_key, core.now_s, True, unix_s)
         if isinstance(route, NoRoute):
             core.count("cancels_unmatched")
             return
@@ -135,6 +134,8 @@ class Stateless:
             if out < 0:
                 continue
             called = route.called[target.side]
+            if target.leaving is not None:
+                called = called_form(target.leaving, called)
             uri = request_uri(asked, called, target.uri_host, target.uri_params, target.called_prefix, target.transport)
             via = wire.via_line(
                 core.sockets[out], core.branch(up.key, b"INVITE", target_code(target), (up.host, up.port), socket)

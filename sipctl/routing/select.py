@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from sipctl.routing.rewrite import Leaving, leaving_of
 from sipctl.routing.snapshot import Admin, Group, Listen, Operating, Reach, Sbc, SbcPair, SendRules, Side, Tenant
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Target:
     symmetric: bool
     max_calls: int | None
     key: bytes  # 8 bytes: stable id of SBC and reach, for branches
-    send: SendRules | None = None  # how the INVITE leaves; None: as it came, but for the Request-URI
+    send: SendRules | None = None  # how the INVITE leaves, as the plan writes it
+    leaving: Leaving | None = None  # the same, compiled; None: as it came, but for the Request-URI
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,12 @@ def make_targets(
 ) -> tuple[tuple[tuple[tuple[Target, ...], ...], ...], ...]:
     """Targets by tenant, side and reach, each list in order of the pair's priorities."""
     assert all(0 <= sbc.listen < len(listens) for sbc in sbcs)
+    leaving = tuple(leaving_of(pair.send) for pair in pairs)
     return tuple(
         tuple(
             tuple(
                 tuple(
-                    _target(sbcs[sbc], sbc, pairs[reach.pair], reach, index, tenant, side)
+                    _target(sbcs[sbc], sbc, pairs[reach.pair], leaving[reach.pair], reach, index, tenant, side)
                     for sbc in pairs[reach.pair].sbcs
                     if sbcs[sbc].host
                 )
@@ -104,7 +107,9 @@ def make_targets(
     )
 
 
-def _target(sbc: Sbc, at: int, pair: SbcPair, reach: Reach, tenant_at: int, tenant: Tenant, side: Side) -> Target:
+def _target(
+    sbc: Sbc, at: int, pair: SbcPair, leaving: Leaving | None, reach: Reach, tenant_at: int, tenant: Tenant, side: Side
+) -> Target:
     port = reach.port or sbc.port
     host = reach.host or sbc.uri_host
     if ":" in host and not host.startswith("["):
@@ -133,6 +138,7 @@ def _target(sbc: Sbc, at: int, pair: SbcPair, reach: Reach, tenant_at: int, tena
         max_calls=sbc.max_calls,
         key=int(sbc.id).to_bytes(4, "big") + blake2b(repr(way).encode(), digest_size=4).digest(),
         send=pair.send,
+        leaving=leaving,
     )
 
 
