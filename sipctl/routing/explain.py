@@ -18,6 +18,7 @@ from sipctl.routing.explain_sbcs import STATES, Scene, advance_steps, sbcs_step
 from sipctl.routing.given import given_now
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.judged import Call, is_stopped
+from sipctl.routing.leaves import uri_of, what_leaves
 from sipctl.routing.live import Live
 from sipctl.routing.resolve import WallTimeNeededError, resolve
 from sipctl.routing.rulebook import RuleBook
@@ -109,7 +110,7 @@ def route_answer(
         called = str(steps[0].facts["called"])
         treatment, key = snapshot.table.numbers.lookup(trunk, called)
         story = Asked(snapshot, live, Call(trunk, called, key, treatment, share_key, now_s, False, unix_s))
-        steps += _judged_steps(story, found)
+        steps += _judged_steps(story, found, caller)
     by = f"{number} on trunk {snapshot.trunks[trunk].name}" + (f" from {caller}" if caller else "")
     if isinstance(found, NoRoute):
         text = f"refused with {found.status} (Q.850 cause {found.cause}): {found.reason}"
@@ -189,7 +190,7 @@ def _routed(
                 sbc=snapshot.sbcs[target.sbc].name,
                 tenant=snapshot.tenants[target.tenant].name,
                 side=SIDES[target.side],
-                uri=_uri(route, target),
+                uri=uri_of(route, target),
                 to=f"{target.transport}:{target.host}:{target.port}",
                 operating=STATES[live.operating[target.sbc]],
                 trial=trial,
@@ -225,7 +226,7 @@ def _until_entry_point(snapshot: RoutingSnapshot, book: RuleBook, trunk: int, nu
     return [written, rules_step(snapshot, book, trunk, str(written.facts["called"]))]
 
 
-def _judged_steps(story: Asked, found: Route | NoRoute) -> list[Step]:
+def _judged_steps(story: Asked, found: Route | NoRoute, caller: str | None) -> list[Step]:
     """What came after the number was found: the entry points it left, the one it came to, and the SBCs."""
     snapshot = story.snapshot
     steps: list[Step] = []
@@ -235,7 +236,7 @@ def _judged_steps(story: Asked, found: Route | NoRoute) -> list[Step]:
         )
         acted(story, way)
     if isinstance(found, Route):
-        return [*steps, *_arrived(story, found)]
+        return [*steps, *_arrived(story, found, caller)]
     assert found.entry_point is not None
     told_here = entry_steps(story, found.entry_point)
     steps += told_here
@@ -247,7 +248,7 @@ def _judged_steps(story: Asked, found: Route | NoRoute) -> list[Step]:
     return steps
 
 
-def _arrived(story: Asked, route: Route) -> list[Step]:
+def _arrived(story: Asked, route: Route, caller: str | None) -> list[Step]:
     snapshot, live = story.snapshot, story.live
     attempts = arrange(route, live, story.call.now_s).targets
     judged = snapshot.judged[route.entry_point]
@@ -268,17 +269,19 @@ def _arrived(story: Asked, route: Route) -> list[Step]:
     )
     to_place = route.stand_in >= 0
     before = [place_limits_step(story, route.stand_in)] if to_place else entry_steps(story, route.entry_point)
-    return [*before, sbcs_step(scene), advance_steps(scene), _invite_step(snapshot, route, attempts[0][0])]
+    return [*before, sbcs_step(scene), advance_steps(scene), _invite_step(snapshot, route, attempts[0][0], caller)]
 
 
-def _invite_step(snapshot: RoutingSnapshot, route: Route, target: Target) -> Step:
+def _invite_step(snapshot: RoutingSnapshot, route: Route, target: Target, caller: str | None) -> Step:
     """What the first SBC is sent; the others get the same with their own address and number."""
-    line = f"INVITE {_uri(route, target)} SIP/2.0"
+    leaves = what_leaves(snapshot, route, target, caller)
+    line = f"INVITE {leaves.uri} SIP/2.0"
     to = f"{target.transport}:{target.host}:{target.port}"
     listen = snapshot.listens[target.listen].name
     sent = step("sent", FACT, f"to {to}, from listen {listen}", to=to, listen=listen)
     rules = () if target.send is None else _send_steps(target.send)
-    return step("invite", FACT, f"leaves as {line}", sent, *rules, line=line)
+    added = (step("header", FACT, text) for text in leaves.set)
+    return step("invite", FACT, f"leaves as {line}", sent, *rules, *added, line=line)
 
 
 def _send_steps(send: SendRules) -> list[Step]:
@@ -292,8 +295,3 @@ def _send_steps(send: SendRules) -> list[Step]:
         ("uui", f"uui: {send.uui}", send.uui != "pass"),
     ]
     return [step("send", FACT, f"send: {text}", rule=kind) for kind, text, asked in said if asked]
-
-
-def _uri(route: Route, target: Target) -> str:
-    called = f"{target.called_prefix}{route.called[target.side]}"
-    return f"sip:{called}{target.uri_params.decode()}@{target.uri_host.decode()}"

@@ -8,8 +8,7 @@ call records keep it, so that a successor sends the same bytes.
 Whatever a caller or a plan's author writes, no control character leaves in a line of ours: values are cleaned when they are made.
 What carries the transaction, the dialog or the body (KEPT) is never dropped, whatever a plan says.
 
-Sources: RFC 5806 (Diversion), 7044 (History-Info), 4458 and 7544 (cause, and how both say the same), 3323 and 3325 (privacy),
-7433 (User-to-User), 8224 (Identity).
+Sources: RFC 3323 and 3325 (privacy), 7433 (User-to-User), 8224 (Identity); diverted.py for Diversion and History-Info.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sipctl.routing.diverted import Way, diversion_line, history_lines, ways_of
 from sipctl.routing.snapshot import SbcPair, SendRules
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 MAX_FACT_CHARS: Final = 128  # of what stands for one placeholder; the rest is cut
 MAX_VALUE_BYTES: Final = 512  # of one header that is set; the rest is cut
-MAX_INDEX_BYTES: Final = 64  # of an index of History-Info received; behind a longer one nothing is added
 MAX_HEAD_LINES: Final = 256  # that can be dropped: one octet tells which
 
 FIELDS: Final = ("entry_point", "group", "tenant", "side", "sbc", "sbc_pair", "trunk", "called", "dialled", "calling", "reason")
@@ -48,13 +47,6 @@ _LABEL: Final = -2  # … a label of the entry point
 _FORMS: Final = {"e164": E164, "e164-no-plus": NO_PLUS, "national": NATIONAL}
 _SIDES: Final = ("primary", "bcp")
 _NORTH_AMERICA: Final = "1"  # whose national numbers are written without their prefix, which is the country code
-
-# Why a call was sent on → (reason of RFC 5806, cause of RFC 4458 that RFC 7544 maps it to)
-_UNCONDITIONAL: Final = ("unconditional", 302)
-_REASONS: Final = {
-    "switch": _UNCONDITIONAL, "overlay": _UNCONDITIONAL, "closed": ("time-of-day", 404), "overflow": ("user-busy", 486),
-    "unusable": ("unavailable", 503),
-}  # fmt: skip
 
 # Lower-case names that no plan removes: they carry the transaction, the dialog, the route, the session or the body.
 KEPT: Final = frozenset((
@@ -82,10 +74,6 @@ _REGISTERED: Final = frozenset((
 
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _CONTROLS: Final = bytes((*range(32), 127))
-_UNRESERVED: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,/")
-_INDEX: Final = re.compile(rb";[ \t\r\n]*index[ \t\r\n]*=[ \t\r\n]*([0-9]+(?:\.[0-9]+)*)", re.IGNORECASE)
-_IN_BRACKETS: Final = re.compile(rb"<([^<>]*)>")
-_UNFIT_URI: Final = re.compile(rb'[<>"?\s]')
 
 
 class Part(NamedTuple):
@@ -107,15 +95,6 @@ class Leaving(NamedTuple):
     drops: frozenset[bytes]  # lower-case names
     diversion: int  # 0 | DIVERSION | HISTORY
     strips_identity: bool
-
-
-class Way(NamedTuple):
-    """A number the call left."""
-
-    number: str
-    reason: str  # RFC 5806
-    cause: int  # RFC 4458
-    times: int
 
 
 class Facts(NamedTuple):
@@ -243,7 +222,7 @@ def facts_of(snapshot: RoutingSnapshot, route: Route, target: Target, calling: s
     )
     listen = snapshot.listens[target.listen]
     host = f"[{listen.advertise_host}]" if ":" in listen.advertise_host else listen.advertise_host
-    return Facts(texts, entry.labels, _ways(route, called), host.encode(), received, sent)
+    return Facts(texts, entry.labels, ways_of(route, called), host.encode(), received, sent)
 
 
 def edit_of(rest: bytes, leaving: Leaving, facts: Facts) -> Edit:
@@ -271,11 +250,13 @@ def edit_of(rest: bytes, leaving: Leaving, facts: Facts) -> Edit:
         diversions, histories = [], []
     add = [name + value for name, parts in leaving.sets if (value := _rendered(parts, facts))]
     if facts.ways and leaving.diversion == DIVERSION:
-        add += [_diversion(way, facts.host) for way in facts.ways]
+        add += [diversion_line(way, facts.host) for way in facts.ways]
         drop += [at for at, _ in diversions]  # the latest stands first, so those received come again behind ours
         add += [line for _, line in diversions]
     elif facts.ways and leaving.diversion == HISTORY:
-        add += _history(facts, [line for _, line in histories])
+        stays = facts.texts[CALLED] == facts.texts[DIALLED]
+        lines = [line for _, line in histories]
+        add += history_lines(facts.ways[-1], facts.host, facts.received, facts.sent, stays, lines)
     drop.sort()
     return Edit(bytes(at for at in drop if at < MAX_HEAD_LINES), b"".join(b"\r\n" + line for line in add))
 
@@ -305,28 +286,6 @@ def name_of(line: bytes) -> bytes:
     return line[: line.find(b":")].rstrip(b" \t").lower()
 
 
-def escaped(user: str) -> bytes:
-    """A number or word as the user part of a URI carries it (RFC 3261 §25.1)."""
-    octets = user.encode()
-    if _UNRESERVED.issuperset(octets):
-        return octets
-    return b"".join(bytes((octet,)) if octet in _UNRESERVED else b"%%%02X" % octet for octet in octets)
-
-
-def _ways(route: Route, called: str) -> tuple[Way, ...]:
-    ways: list[Way] = []
-    for step in route.retargets:
-        if ways and ways[-1].number == step.called:  # the number did not change: one diversion, counted (RFC 5806 §9.3)
-            ways[-1] = ways[-1]._replace(times=ways[-1].times + 1)
-        else:
-            reason, cause = _REASONS[step.reason]
-            ways.append(Way(step.called, reason, cause, 1))
-    if not ways and called != route.called_number:
-        ways.append(Way(route.called_number, _UNCONDITIONAL[0], _UNCONDITIONAL[1], 1))
-    ways.reverse()
-    return tuple(ways)
-
-
 def _rendered(parts: tuple[Part, ...], facts: Facts) -> bytes:
     text = ""
     for part in parts:
@@ -347,42 +306,6 @@ def _label(labels: tuple[tuple[str, str], ...], name: str) -> str:
         if label == name:
             return value
     return ""
-
-
-def _own_uri(number: str, host: bytes) -> bytes:
-    phone = b";user=phone" if number[:1] == "+" else b""
-    return b"sip:" + escaped(number[:MAX_FACT_CHARS]) + b"@" + host + phone
-
-
-def _diversion(way: Way, host: bytes) -> bytes:
-    return b"Diversion: <%b>;reason=%b;counter=%d;privacy=off" % (_own_uri(way.number, host), way.reason.encode(), way.times)
-
-
-def _history(facts: Facts, received: list[bytes]) -> list[bytes]:
-    """The entry of the number that was dialled, unless it is there, and that of where the call goes now (RFC 7044 §9, §10.3)."""
-    way = facts.ways[-1]  # the number it was dialled to
-    came = facts.received if facts.received and not _UNFIT_URI.search(facts.received) else _own_uri(way.number, facts.host)
-    entries: list[bytes] = []
-    indexes = _INDEX.findall(received[-1]) if received else []
-    if not indexes:
-        parent = b"1"
-        entries.append(b"History-Info: <%b>;index=1" % came)
-    else:
-        parent = indexes[-1]
-        uris = _IN_BRACKETS.findall(received[-1])
-        if len(parent) > MAX_INDEX_BYTES:
-            return []
-        if not uris or _address(uris[-1]) != _address(came):  # who sent it here told nothing of it: a gap
-            parent += b".0.1"
-            entries.append(b"History-Info: <%b>;index=%b" % (came, parent))
-    kind = b"np" if facts.texts[CALLED] == facts.texts[DIALLED] else b"mp"  # the number dialled stays, or changes
-    entries.append(b"History-Info: <%b;cause=%d>;index=%b.1;%b=%b" % (facts.sent, way.cause, parent, kind, parent))
-    return entries
-
-
-def _address(uri: bytes) -> bytes:
-    """Scheme, user and host of a URI, to be compared."""
-    return uri.partition(b"?")[0].partition(b";")[0].lower()
 
 
 def _asks_privacy(line: bytes) -> bool:

@@ -203,12 +203,19 @@ def test_call_that_nobody_may_take_lists_all_that_may_not() -> None:
 
 def test_invite_is_told_with_its_address_and_what_the_pair_asks_for() -> None:
     topology = a_topology()
-    send = SendRules(set_headers=(("X-Dept", "{label.dept}"),), remove_headers=("x-trunk",), diversion="dialled", uui="strip")
-    tree = the_answer(snapshot=a_snapshot(a_topology(pairs=(replace(topology.pairs[0], send=send), topology.pairs[1])))).tree
-    assert texts(tree, "invite") == ["leaves as INVITE sip:+4930901820@10.4.1.11 SIP/2.0"]
+    sets = (("X-Dept", "{label.dept}"), ("X-Who", "{calling} at {entry_point}"))
+    send = SendRules("e164-no-plus", set_headers=sets, remove_headers=("x-trunk",), diversion="dialled", uui="strip")
+    snapshot = a_snapshot(a_topology(pairs=(replace(topology.pairs[0], send=send), topology.pairs[1])))
+    answer = the_answer(snapshot=snapshot, caller="+4930123456")
+    tree = answer.tree
+    assert texts(tree, "invite") == ["leaves as INVITE sip:4930901820@10.4.1.11 SIP/2.0"]
+    assert [target.uri for target in answer.targets][1:3] == ["sip:4930901820@10.4.1.12", "sip:+4930901820@10.5.1.11"]
+    assert texts(tree, "header") == ["X-Who: +4930123456 at acme-sales"], "no label, no header"
     assert texts(tree, "sent") == ["to udp:10.4.1.11:5060, from listen inside"]
     assert texts(tree, "send") == [
+        "send: the number as e164-no-plus",
         "send: sets X-Dept: {label.dept}",
+        "send: sets X-Who: {calling} at {entry_point}",
         "send: removes x-trunk",
         "send: diversion: dialled",
         "send: uui: strip",

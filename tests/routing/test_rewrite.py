@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipctl.routing.diverted import Way
 from sipctl.routing.rewrite import (
     FIELDS,
     KEPT,
@@ -15,7 +16,6 @@ from sipctl.routing.rewrite import (
     MAX_VALUE_BYTES,
     Facts,
     Leaving,
-    Way,
     called_form,
     edit_of,
     edited,
