@@ -8,10 +8,10 @@ ONLY ?=
 SIPCTL_TORTURE_DIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check sim bench accept torture native dev clean
+.PHONY: help demo run test check sim bench accept torture native native-test dev clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
 demo: ## a carrier, two tenants and a failover on this machine, in under a minute
 	@bin/bootstrap run
@@ -50,6 +50,13 @@ torture: dev ## the messages of RFC 4475 from the folder SIPCTL_TORTURE_DIR name
 
 native: ## a second environment, .venv-native, with the call path compiled
 	@bin/bootstrap native
+
+native-test: native ## the pure tests of what is compiled, and simulated worlds, against the compiled code
+	@rm -rf .venv-native/checkout && mkdir .venv-native/checkout
+	@cp -r tests bench dialplans sbc_configs pyproject.toml .venv-native/checkout/
+	@cd .venv-native/checkout && ../bin/python -c 'import sipctl.call.core as core; assert core.__file__.endswith(".so"), core.__file__'
+	@cd .venv-native/checkout && ../bin/python -m pytest -n 2 --dist loadscope -m "not patches" \
+		tests/call tests/sip tests/routing tests/health tests/engine tests/sim
 
 dev:
 	@bin/bootstrap dev

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 
 from sipctl.dialplan.compile import compile_plan
 from sipctl.dialplan.settled import Given, settled
@@ -15,6 +15,8 @@ from sipctl.routing.resolve import NoRoute, Route, resolve
 from sipctl.routing.select import arrange
 from sipctl.routing.table import load_table
 from tests.routing.reference import Answer, Scene, judge, numbers_to_ask, plans
+
+MAX_ROUNDS = 8
 
 
 def state_of(scene: Scene) -> tuple[RoutingSnapshot, Live]:
@@ -64,8 +66,9 @@ def meets(scene: Scene) -> list[Answer]:
 
 def test_resolve_says_what_the_plan_says_on_random_and_boundary_numbers() -> None:
     seen: Counter[str] = Counter()
+    ways = ("route", "refused", "switch", "overlay", "closed", "overflow", "unusable", "pair", "exit")
 
-    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(plans())
     def look(scene: Scene) -> None:
         for answer in meets(scene):
@@ -74,6 +77,8 @@ def test_resolve_says_what_the_plan_says_on_random_and_boundary_numbers() -> Non
                 seen.update(way.split()[0] for way in answer[5])
                 seen[answer[2].partition(":")[0]] += ":" in answer[2]
 
-    look()
-    ways = ("route", "refused", "switch", "overlay", "closed", "overflow", "unusable", "pair", "exit")
-    assert all(seen[way] >= 5 for way in ways), seen  # else the plans drawn prove less than they seem to
+    for number in range(MAX_ROUNDS):  # what one seed draws differs from one Python to the next
+        seed(number)(look)()
+        if all(seen[way] >= 5 for way in ways):
+            return
+    raise AssertionError(f"the plans drawn prove less than they seem to: {seen}")
