@@ -6,7 +6,7 @@ opening hours says when it calls, or it is a finding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,7 @@ from sipctl.dialplan.settled import STAND_IN_ID, Given, settled
 from sipctl.model.numbers import strip_separators
 from sipctl.model.plan import ExpectModel, GivenModel, RefusedModel, TestModel
 from sipctl.routing.join import RoutingSnapshot
+from sipctl.routing.leaves import Leaves, what_leaves
 from sipctl.routing.live import Live
 from sipctl.routing.resolve import NoRoute, Route, WallTimeNeededError, resolve
 from sipctl.routing.select import arrange
@@ -138,7 +139,21 @@ def _misses(heard: Heard, answer: Route | NoRoute, expect: ExpectModel) -> list[
         ("called", expect.called and strip_separators(expect.called), first.called_prefix + answer.called[first.side]),
         ("sbcs", expect.sbcs, tuple(snapshot.sbcs[target.sbc].name for target, _ in attempts)),
     ]
-    return [(key, f"{key} is {_text(is_)}, not {_text(want)}") for key, want, is_ in told if want is not None and want != is_]
+    misses = [(key, f"{key} is {_text(is_)}, not {_text(want)}") for key, want, is_ in told if want is not None and want != is_]
+    if expect.headers:
+        misses += _header_misses(what_leaves(snapshot, answer, first, heard.test.from_), expect.headers)
+    return misses
+
+
+def _header_misses(leaves: Leaves, wanted: Mapping[str, str | bool]) -> list[tuple[str, str]]:
+    misses = []
+    for name, want in wanted.items():
+        values = leaves.values(name)
+        if want is False and values:
+            misses.append(("headers", f"header {name} is {_text(values)}, and must not be there"))
+        elif want is not False and want not in values:
+            misses.append(("headers", f"header {name} is {_text(values) if values else 'not there'}, not {want}"))
+    return misses
 
 
 def _text(value: object) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
 from sipctl.model.base import Plain
 from sipctl.model.scalars import (
@@ -14,6 +14,7 @@ from sipctl.model.scalars import (
     Calls,
     Cause,
     Failure,
+    Kind,
     Label,
     Mode,
     Name,
@@ -22,10 +23,14 @@ from sipctl.model.scalars import (
     Share,
     Wait,
     fault,
+    header_text,
     one_or_many,
+    text_of,
 )
 from sipctl.model.times import Instant
 from sipctl.model.treatments import ExitModel, OverlayModel, ScheduleModel, SwitchModel, ToModel, TreatmentModel
+
+MAX_HEADER_CHARS: Final = 512
 
 Texts = Annotated[tuple[Label, ...], BeforeValidator(one_or_many), Also()]
 
@@ -149,6 +154,19 @@ def _refusal(value: Any, handler: ValidatorFunctionWrapHandler) -> RefusedModel 
 Refused = Annotated[RefusedModel | bool, WrapValidator(_refusal), Also({"type": ["boolean", "integer"]})]
 
 
+def _header_value(value: Any) -> str | bool:
+    text = text_of(value, "a header's value, or false,")
+    if not 0 < len(text) <= MAX_HEADER_CHARS or not text.isprintable():
+        raise fault("plan.bad-value", f"text of 1 to {MAX_HEADER_CHARS} characters without line breaks is expected", "or false")
+    return False if text == "false" else text
+
+
+HeaderText = Annotated[str, PlainValidator(header_text), Kind("header name"), WithJsonSchema({"type": "string"})]
+HeaderValue = Annotated[
+    str | bool, PlainValidator(_header_value), Kind("text or false"), WithJsonSchema({"type": ["string", "boolean", "number"]})
+]
+
+
 class ExpectModel(Plain):
     """What a test expects; only what is named is compared."""
 
@@ -160,7 +178,9 @@ class ExpectModel(Plain):
     called: Label | None = Field(default=None, description="what is dialled there")
     sbcs: Texts | None = Field(default=None, description="all SBCs tried, in order")
     refused: Refused | None = Field(default=None, description="the status the caller hears, {code, cause}, or true")
-    headers: NotBuilt = Field(default=None, description="headers that leave")
+    headers: dict[HeaderText, HeaderValue] = Field(
+        default_factory=dict, description="headers the first SBC hears, with their values; false: not there"
+    )
 
 
 class TestModel(Plain):

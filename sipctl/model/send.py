@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from sipctl.model.base import Plain
-from sipctl.model.scalars import Country, HeaderNames, Kind, fault, header_text, offer, text_of
+from sipctl.model.scalars import Country, Kind, fault, header_text, offer, one_or_many, text_of
 
 MAX_TEMPLATE_CHARS: Final = 256
 PLACEHOLDERS: Final = (
@@ -67,14 +67,25 @@ def _header(value: Any) -> str:
     """A header's name as it will stand on the wire."""
     text = header_text(value)
     if text.lower() in RESERVED_HEADERS:
-        raise fault("send.header", f"{text} is not a plan's to set", "it carries the call itself; use a header of your own, X-…")
+        hint = "it carries the call itself; use a header of your own, X-…"
+        raise fault("send.header", f"{text} is not a plan's to set or remove", hint)
     return text
+
+
+def _removed(value: Any) -> str:
+    return _header(value).lower()
 
 
 Template = Annotated[
     str, PlainValidator(_template), Kind("text with {placeholders}", range="256 characters"), WithJsonSchema({"type": "string"})
 ]
 SendHeader = Annotated[str, PlainValidator(_header), Kind("header name"), WithJsonSchema({"type": "string"})]
+RemovedHeader = Annotated[str, PlainValidator(_removed), Kind("header name"), WithJsonSchema({"type": "string"})]
+RemovedHeaders = Annotated[
+    tuple[RemovedHeader, ...],
+    BeforeValidator(one_or_many),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 SendCalled = Annotated[
     str,
     PlainValidator(_called),
@@ -89,7 +100,7 @@ class SendHeadersModel(Plain):
     """Headers of the INVITE; those set are removed from what comes in, so nobody can forge them."""
 
     set: dict[SendHeader, Template] = Field(default_factory=dict, description="headers to add")
-    remove: HeaderNames = Field(default=(), description="headers to leave out")
+    remove: RemovedHeaders = Field(default=(), description="headers to leave out")
 
 
 class SendModel(Plain):

@@ -1,8 +1,7 @@
 """Who a call was for before it was sent on, as headers say it: Diversion, or History-Info.
 
-Both tell the same ways with the same causes, so whoever maps one to the other (RFC 7544) finds what we would have written. A step
-that did not change the number makes no entry of its own: it counts. The number dialled is told under our own address: there it was
-called.
+Both tell the same ways with the same causes, so whoever maps one to the other (RFC 7544) finds what we would have written. A
+step that did not change the number makes no entry of its own: it counts. The number dialled is told under our own address.
 
 Sources: RFC 5806 (Diversion), RFC 7044 (History-Info), RFC 4458 (the cause parameter), RFC 7544 (mapping).
 """

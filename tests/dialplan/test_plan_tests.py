@@ -89,6 +89,36 @@ def test_a_test_that_fails_says_what_is_and_what_was_meant(test: str, message: s
     assert [(code, text) for code, _, text in found] == [("test.failed", message)]
 
 
+SEND = """\
+    send:
+      called: e164-no-plus
+      identity: strip
+      diversion: dialled
+      headers: {set: {X-Entry-Point: "{entry_point}", X-Who: "{calling}"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("expect", "message"),
+    [
+        ("x-entry-point: sales, X-Who: '+49301', P-Asserted-Identity: false, Diversion: false, X-Dept: false", None),
+        ("X-Entry-Point: support", "t0: header X-Entry-Point is sales, not support"),
+        ("X-Entry-Point: false", "t0: header X-Entry-Point is sales, and must not be there"),
+        ("X-Dept: sales", "t0: header X-Dept is not there, not sales"),
+    ],
+)
+def test_a_test_may_say_which_headers_leave(expect: str, message: str | None) -> None:
+    test = f"from: '+49301', {OPEN}, expect: {{called: '+4930901820', headers: {{{expect}}}}}"
+    swaps = (
+        ("tests:\n" + FIRST, RULES + f'tests:\n  - {{name: t0, trunk: one, call: "+4930901820", {test}}}\n'),
+        (SALES, SALES + KEYS),
+        ("tenants:\n  prod", OUT + "tenants:\n  prod"),
+        ("    listen: inside\n", "    listen: inside\n" + SEND),
+    )
+    found = told(compile_plan(plan(*swaps), {}, revision=1))
+    assert [(code, text) for code, _, text in found] == ([("test.failed", message)] if message else [])
+
+
 def test_a_test_that_depends_on_the_time_without_saying_it_stops_the_plan() -> None:
     compiled = ran("expect: {entry_point: sales}")
     assert [code for code, _, _ in told(compiled)] == ["test.needs-at"]

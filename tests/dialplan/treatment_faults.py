@@ -106,7 +106,9 @@ TREATMENT_FAULTS: dict[str, Swaps] = {
     "a test with an overlay nobody defined": [("    trunk: one\n", "    trunk: one\n    given: {overlays: [night]} # ! plan.unknown-name\n")],
     "a test with calls nobody counts": [("    trunk: one\n", "    trunk: one\n    given: {calls: {nobody: 5}} # ! plan.unknown-name\n")],
     "a file of tests that is not there": [(SECTION, "tests_file: nowhere.csv # ! file.missing\n" + SECTION)],
-    "headers of a test, which are not built": [("    expect: {entry_point: sales, tenant: prod}", "    expect: {headers: {X-Dept: sales}} # ! plan.not-built-yet")],
+    "a header that carries the call, removed": [("    listen: inside\n", "    listen: inside\n    send: {headers: {remove: [Call-ID]}} # ! send.header\n")],
+    "a test for a header that does not leave": [("    expect: {entry_point: sales, tenant: prod}", "    expect: {headers: {X-Dept: sales}} # ! test.failed")],
+    "a test for a header with no name": [("    expect: {entry_point: sales, tenant: prod}", "    expect: {headers: {\"X Dept\": sales}} # ! plan.bad-value")],
     "a refusal that is none": [("    expect: {entry_point: sales, tenant: prod}", "    expect: {refused: 99} # ! plan.bad-value")],
     "a time no clock shows": [("    trunk: one\n", "    trunk: one\n    at: \"2026-11-18 25:00\" # ! test.at\n")],
 }  # fmt: skip
