@@ -64,7 +64,8 @@ if TYPE_CHECKING:
 NEXT_NO_REPLY_S: Final = 0.5  # every target after the first waits so long
 LAST_NO_REPLY_S: Final = 2.0  # the last one, after which there is nobody to turn to, waits for a third transmission
 TRIAL_EVERY_S: Final = 1.0
-REST_RANGE_S: Final = (1.0, 60.0)
+MIN_REST_S: Final = 1.0
+MAX_REST_S: Final = 60.0
 MAX_SETUPS: Final = 20_000  # INVITE transactions open at once; beyond it new calls are shed (own overload)
 MAX_SETTLED_RECORDS: Final = SETUPS // 2  # in use, beyond which an answered call gives its set-up record back at once
 _TRANSPORT_ERROR: Final = 1  # Attempt.status where no SIP status was heard (call/events.py)
@@ -662,7 +663,7 @@ class SetUps:
             asked_s = parse_retry_after(message.value(RETRY_AFTER)).delay_s
         except SipSyntaxError:
             return None
-        return min(max(float(asked_s), REST_RANGE_S[0]), REST_RANGE_S[1])
+        return min(max(float(asked_s), MIN_REST_S), MAX_REST_S)
 
     # -- records and events ----------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,8 @@ EJECTION_S: Final = 30.0
 EJECTION_MAX_S: Final = 300.0
 EJECTION_MEMORY_S: Final = 3600.0  # in service for so long: the next ejection is a first one again
 CALLS_TO_RETURN: Final = 3  # passed calls that end an ejection early
-RETRY_AFTER_RANGE_S: Final = (1.0, 60.0)
+MIN_RETRY_AFTER_S: Final = 1.0
+MAX_RETRY_AFTER_S: Final = 60.0
 MAX_DUE: Final = 256  # OPTIONS handed out by one `due`; the rest follows at once
 
 _UNKNOWN: Final = int(Operating.UNKNOWN)
