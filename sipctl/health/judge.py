@@ -155,8 +155,7 @@ class Judge:
             self._failed(cell, Why.BAD_REPLY, now_s)
             return
         if verdict is Verdict.BUSY:
-            low_s, high_s = RETRY_AFTER_RANGE_S
-            cell.resting_until_s = now_s + min(max(retry_after_s or low_s, low_s), high_s)
+            cell.resting_until_s = now_s + min(max(retry_after_s or MIN_RETRY_AFTER_S, MIN_RETRY_AFTER_S), MAX_RETRY_AFTER_S)
         self._passed(cell, now_s)
         if verdict is Verdict.BUSY:
             self._tell(cell, now_s)
