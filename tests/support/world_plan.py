@@ -26,6 +26,7 @@ from sipctl.routing.snapshot import (
     Sbc,
     SbcId,
     SbcPair,
+    SendRules,
     SigningKey,
     Site,
     Switch,
@@ -62,6 +63,12 @@ PROBE: Final = Probe()
 KEYS: Final = (SigningKey(1, bytes(range(32))), SigningKey(2, bytes(range(32, 64))))
 TRUNKS: Final = ((11, "carrier-one", "198.51.100.0", 28), (12, "carrier-two", "198.51.100.32", 28))
 PAIRS: Final = ("fra", "ams")
+SENDS: Final = {
+    "fra": SendRules(
+        set_headers=(("X-Entry-Point", "{entry_point} {called} {calling} {sbc}"),), diversion="dialled", uui="strip"
+    ),
+    "ams": SendRules(set_headers=(("X-Tenant", "{tenant}"),), diversion="history-info", identity="strip"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,7 @@ class Plan:
     wide: int = 0  # that many groups in place of the usual ones, each tenant with a pair of its own (wide_plan)
     wide_shares_sites: bool = False  # all primaries at one site and all BCPs at another; else each tenant at its own
     ready: bool = False  # overlays and kill switches are kept ready, and a pair that plays announcements
+    sends: bool = False  # INVITEs leave in another form, with headers of ours and without some of the caller's
 
 
 # -- where everybody stands ----------------------------------------------------------------------------------------------------
@@ -192,6 +200,7 @@ def _sbcs_and_pairs(plan: Plan) -> tuple[tuple[Sbc, ...], tuple[SbcPair, ...]]:
             SbcPair(
                 index + 1, pair, index, tuple(members), plan.strategy, shared_dialogs=plan.shared_dialogs,
                 symmetric=plan.symmetric, probe=plan.probe, no_progress_s=plan.no_progress_s,
+                send=SENDS[pair] if plan.sends else None,
             )
         )  # fmt: skip
     return tuple(sbcs), tuple(pairs)
