@@ -11,7 +11,7 @@ from setuptools import setup
 
 PACKAGES = ("sip", "call", "health")
 INTERPRETED = {"sipctl/call/events.py", "sipctl/call/judging.py"}
-ROUTING = ("addresses", "live", "numbers", "resolve", "select", "answers")
+ROUTING = ("addresses", "live", "numbers", "resolve", "select", "answers", "rewrite", "diverted")
 LOOP = ("driver", "observing")
 
 
