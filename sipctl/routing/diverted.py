@@ -79,9 +79,11 @@ def history_lines(way: Way, host: bytes, uri: bytes, sent: bytes, stays: bool, r
     Args:
         way: the first one; uri: the Request-URI as it came; sent: as it leaves; stays: the number dialled is dialled on.
         received: History-Info lines of the INVITE.
-    Returns: none behind an index that is too long to be gone on with.
+    Returns: none behind an index that is too long to be gone on with, or if the URI sent holds what no entry can.
     """
     came = uri if uri and not _UNFIT_URI.search(uri) else own_uri(way.number, host)
+    if _UNFIT_URI.search(sent):
+        return []
     entries: list[bytes] = []
     indexes = _INDEX.findall(received[-1]) if received else []
     if not indexes:

@@ -185,6 +185,7 @@ def test_history_info_says_that_the_number_stayed() -> None:
 def test_a_request_uri_that_would_break_out_of_its_brackets_is_not_told() -> None:
     told = facts(CLOSED)._replace(received=b'tel:+49>;index=9,<sip:"x"')
     assert added(leaving(diversion="history-info"), told)[0] == b"History-Info: <sip:+4930901820@10.1.0.5;user=phone>;index=1"
+    assert added(leaving(diversion="history-info"), told._replace(sent=b"sip:+49;isub=>;index=7@10.4.1.11")) == []
 
 
 # -- whose headers are whose -----------------------------------------------------------------------------------------------------
