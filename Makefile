@@ -55,7 +55,7 @@ native-test: native ## the pure tests of what is compiled, and simulated worlds,
 	@rm -rf .venv-native/checkout && mkdir .venv-native/checkout
 	@cp -r tests bench dialplans sbc_configs pyproject.toml .venv-native/checkout/
 	@cd .venv-native/checkout && ../bin/python -c 'import sipctl.call.core as core; assert core.__file__.endswith(".so"), core.__file__'
-	@cd .venv-native/checkout && ../bin/python -m pytest -n 2 --dist loadscope -m "not patches" \
+	@cd .venv-native/checkout && ../bin/python -m pytest -n 2 --dist loadscope -m "not interpreted" \
 		tests/call tests/sip tests/routing tests/health tests/engine tests/sim
 
 dev:

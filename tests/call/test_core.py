@@ -116,7 +116,7 @@ def test_without_a_free_record_a_call_goes_on_counted_and_alarmed() -> None:
     assert SETUPS == 4096
 
 
-@pytest.mark.patches
+@pytest.mark.interpreted
 def test_beyond_its_set_ups_the_router_sheds_new_calls_without_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "MAX_SETUPS", 3)
     bench = Bench()

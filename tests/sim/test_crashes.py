@@ -52,6 +52,7 @@ def test_a_router_that_dies_between_any_two_messages_of_a_call_loses_nothing(
     world.finish()
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("first", range(0, 60, 6))
 def test_a_router_that_dies_at_any_line_of_a_set_up_loses_nothing(first: int) -> None:
     """A death inside the core, with whatever the lines before had written into the call record."""

@@ -50,6 +50,7 @@ def test_a_router_that_dies_between_any_two_messages_sends_each_attempt_as_befor
     world.finish()
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("first", range(0, 90, 15))
 def test_a_router_that_dies_at_any_line_sends_each_attempt_as_before(first: int) -> None:
     for lines in range(first * 10, first * 10 + 150, 13):

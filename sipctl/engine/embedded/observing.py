@@ -9,8 +9,8 @@ MAX_STRANGERS_TOLD = 64
 # Told from the first second on, as 0: what begins at 1 has no rate in a monitoring system. (`refused_CODE` begins when it does.)
 COUNTED = (
     "acks_dropped", "acks_of_our_answers", "adopted_calls", "adopted_setups", "answered", "attempts", "calls_without_record",
-    "cancels_of_others", "cancels_stateless", "cancels_unmatched", "choices_resets", "ended_callee", "ended_caller",
-    "ended_expired", "ended_unknown", "in_dialog_no_way", "in_dialog_target_not_ours", "in_dialog_to_sibling",
+    "cancels_of_others", "cancels_stateless", "cancels_unmatched", "choices_resets", "edits_without_record", "ended_callee",
+    "ended_caller", "ended_expired", "ended_unknown", "in_dialog_no_way", "in_dialog_target_not_ours", "in_dialog_to_sibling",
     "in_dialog_unknown", "invites_of_answered_calls", "late_answers_ended", "late_reinvites_acknowledged", "limit_entry-point",
     "limit_exit", "limit_tenant", "limit_trunk-admin", "limit_trunk-max-calls", "limit_trunk-max-cps", "loops", "poison",
     "probe_now_unknown", "probes", "refused_405", "repeated_while_waiting", "requests_malformed", "responses_forged",
