@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -207,10 +208,20 @@ class Processes:
 
 @contextlib.contextmanager
 def processes(work: Path) -> Iterator[Processes]:
-    """Start children inside this block; none outlives it."""
+    """Start children inside this block; none outlives it, also when we are told to end (SIGTERM)."""
     work.mkdir(parents=True, exist_ok=True)
     started = Processes(work)
+    before = signal.getsignal(signal.SIGTERM)
+    in_charge = threading.current_thread() is threading.main_thread() and before is signal.SIG_DFL
+    if in_charge:
+        signal.signal(signal.SIGTERM, _end_in_order)
     try:
         yield started
     finally:
         started.end_all()
+        if in_charge:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_in_order(_number: int, _frame: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
