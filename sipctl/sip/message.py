@@ -232,12 +232,18 @@ def light_response(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
     if CR in bare or LF in bare or NUL in bare:
         return None
     at = data.find(b"\r\nCSeq: ", via_end, end) + 8
-    number, _, method = data[at : data.find(b"\r\n", at)].partition(b" ") if at >= 8 else (b"", b"", b"")
+    stop = data.find(b"\r\n", at)
+    number, _, method = data[at:stop].partition(b" ") if at >= 8 else (b"", b"", b"")
     if not number.isdigit() or len(number) > 9 or not method.isalpha() or not method.isupper():
         return None
+    if data[stop + 2 : stop + 3] in _FOLDS:
+        return None
     at = data.find(b"\r\nContent-Length: ", via_end, end + 2) + 18
-    size = data[at : data.find(b"\r\n", at)].lstrip(b" ") if at >= 18 else b""
+    stop = data.find(b"\r\n", at)
+    size = data[at:stop].lstrip(b" ") if at >= 18 else b""
     if not size.isdigit() or len(size) > 5 or int(size) != len(data) - end - 4:
+        return None
+    if stop < end and data[stop + 2 : stop + 3] in _FOLDS:
         return None
     if not comma:
         return int(status), branch, method, via_at, via_end + 2

@@ -63,6 +63,8 @@ def test_what_stacks_usually_write_is_taken(data: bytes) -> None:
         a_response(b"Via: " + VIA + b"\r\n ;rport\r\nVia: " + BELOW),  # folded
         a_response(b"v: " + VIA + b"\r\nVia: " + BELOW),
         a_response(b'Via: SIP/2.0/UDP h;x=",";branch=z9hG4bKr\r\nVia: ' + BELOW),
+        USUAL[0].replace(b"1 INVITE", b"1 INVI\r\n TE"),
+        USUAL[0].replace(b"Length: 5", b"Length: 5\r\n 0\r\nX: 1"),
         USUAL[0].replace(b"OK", b"O\rK"),
         USUAL[0].replace(b"OK", b"O\nK"),
         USUAL[0].replace(b"OK", b"O\0K"),

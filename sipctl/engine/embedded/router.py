@@ -248,6 +248,7 @@ class Router:
             self._driver.has_work = True
             if self._controller is not None:
                 self._driver.unwatch(self._controller.fileno())
+            self._take_on()  # the first step at once: from then on the steps own the descriptor
             return
         try:
             if fds:
