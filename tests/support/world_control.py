@@ -68,6 +68,7 @@ class Control:
         self.tables: dict[str, Table] = {}
         self.deaths = 0
         self.decisions = 0
+        self.moves: list[tuple[float, str, str]] = []  # (instant, group, rule) of each decision that moved new calls
         self.taken = 0  # publications that were new to a router
         self.again = 0  # and those that said the same again
         self.answers: list[Answer] = []
@@ -187,6 +188,8 @@ class Control:
                 again = replay(record.before, record.inputs)
                 assert (again.rule, again.sentence) == (record.rule, record.sentence), "a decision record does not replay"
                 self.decisions += 1
+                if record.before["bcp_percent"] != record.after["bcp_percent"]:
+                    self.moves.append((world.now_s, record.group, record.rule))
             case SaveTerm(term):
                 self.term = max(self.term, term)
             case Reply(answer):
@@ -291,4 +294,3 @@ class Control:
         self.taken += 1
         world.take(snapshot)
         self._say(Ack("router-0", state.term, state.seq, state.revision))
-

@@ -97,6 +97,7 @@ class Plan:
     hold_off_s: float = 5.0
     failback: str = "manual"
     hold_down_s: float = 300.0
+    ramp: tuple[int, ...] = (10, 50, 100)
     ramp_step_s: float = 120.0
     wide: int = 0  # that many groups in place of the usual ones, each tenant with a pair of its own (wide_plan)
     wide_shares_sites: bool = False  # all primaries at one site and all BCPs at another; else each tenant at its own
@@ -260,7 +261,7 @@ def _groups(plan: Plan) -> tuple[Group, ...]:
     return tuple(
         Group(
             GroupId(51 + index), name, primary, bcp, "automatic", plan.advance_across, hold_off_s=plan.hold_off_s,
-            failback=plan.failback, hold_down_s=plan.hold_down_s, ramp_step_s=plan.ramp_step_s,
+            failback=plan.failback, hold_down_s=plan.hold_down_s, ramp=plan.ramp, ramp_step_s=plan.ramp_step_s,
         )
         for index, (name, primary, bcp) in enumerate(places if plan.more_groups else places[:1])
     )  # fmt: skip

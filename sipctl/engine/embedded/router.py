@@ -32,6 +32,7 @@ from sipctl.engine.embedded.streams import Streams
 from sipctl.engine.embedded.tables import Tables
 from sipctl.engine.generation import decode_state, encode_state
 from sipctl.errors import SnapshotError
+from sipctl.routing.fence import Ruling, ruling
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.snapshot import Listen, RoutingState
 from sipctl.routing.table import Table
@@ -295,10 +296,11 @@ class Router:
         name = self._assign.name
         try:
             held = self._snapshot.state if self._snapshot is not None else None
-            if held is not None and order == (held.term, held.seq):
+            verdict = ruling(held, state)
+            if held is not None and verdict is Ruling.AGAIN:
                 self._say(Ack(name, *order, held.revision))
                 return
-            if held is not None and order < (held.term, held.seq):
+            if held is not None and verdict is Ruling.OLDER:
                 raise SnapshotError(f"term {state.term} seq {state.seq} is older than what is held: {held.term} {held.seq}")
             if order == self._assign.distrust:
                 raise SnapshotError("this snapshot ended a router twice while it booted")
