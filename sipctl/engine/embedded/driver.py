@@ -97,6 +97,7 @@ class Driver:
         "counters",
         "gap_s",
         "has_work",
+        "idle_until_s",
         "now_s",
         "poison",
     )
@@ -119,6 +120,7 @@ class Driver:
         self._full_since_s: dict[int, float] = {}  # sockets whose batches have been full, and since when: we fall behind
         self.now_s = monotonic_s()
         self.has_work = False  # `every` has more to do: the loop turns without a rest
+        self.idle_until_s = 0.0  # `every` has nothing to do before: whoever knows may set it
         self.gap_s = 0.0  # longest turn since somebody read and cleared it
         self.poison: deque[tuple[str, bytes]] = deque(maxlen=MAX_POISON)
         self.counters = dict.fromkeys(
@@ -177,7 +179,7 @@ class Driver:
     # -- the loop --------------------------------------------------------------------------------------------------------------
 
     def run(self, every: Callable[[float], None]) -> None:
-        """Turn until `stop`. `every(now_s)` is called once per turn, at least every POLL_S: cheap duties only."""
+        """Turn until `stop`. `every(now_s)` is called in each turn from `idle_until_s` on, and turns are at most POLL_S apart."""
         core, poll = self.core, self._poll.poll
         by_fd, watched = self._by_fd, self._watched
         turned_s = monotonic_s()
@@ -210,9 +212,10 @@ class Driver:
                         self._read(*entry, now_s)
                 elif (ready := watched.get(fd)) is not None:
                     self._heed_other(ready, mask)
-            if self._streams is not None:
-                self._streams.due(now_s)
-            every(now_s)
+            if now_s >= self.idle_until_s:
+                if self._streams is not None:
+                    self._streams.due(now_s)
+                every(now_s)
             if self._out or self._notes:
                 self.flush()
             due_s = core.next_due_s

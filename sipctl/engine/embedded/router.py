@@ -41,6 +41,7 @@ OBSERVE_S = 0.5
 MIN_OBSERVE_S = 0.02  # between two that were asked for at once
 MAX_WANTED_NAMES = 256
 MAX_FRAMES_PER_WAKE = 16
+DUTIES_S = 0.01  # between two rounds of duties, so that no message pays for them
 
 _encoder = msgspec.msgpack.Encoder()
 _to_router: msgspec.msgpack.Decoder[ToRouter] = msgspec.msgpack.Decoder(ToRouter)
@@ -247,6 +248,7 @@ class Router:
         if fds and self._snapshot is not None:
             self._taking = publication, self._tables.taking(fds.pop(0))
             self._driver.has_work = True
+            self._driver.idle_until_s = 0.0
             if self._controller is not None:
                 self._driver.unwatch(self._controller.fileno())
             self._take_on()  # the first step at once: from then on the steps own the descriptor
@@ -458,14 +460,17 @@ class Router:
         driver.gap_s = 0.0
         self._wanted.clear()
 
-    # -- duties of every turn --------------------------------------------------------------------------------------------------
+    # -- duties, every now and then -------------------------------------------------------------------------------------------
 
     def _duties(self, now_s: float, stopped: list[str]) -> None:
         if stopped:
             self._driver.stop()
         self._desk.due(now_s)
+        self._driver.idle_until_s = now_s + DUTIES_S
         if self._taking is not None:
             self._take_on()
+        if self._driver.has_work:
+            self._driver.idle_until_s = now_s
         if now_s >= self._beat_due_s:
             self._beat_due_s = now_s + wire.HEARTBEAT_S
             self._control.send(wire.Beat(self._driver.gap_s))
@@ -479,6 +484,7 @@ class Router:
                 self._desk.add(note[1], now_s)
             elif kind == "observe":
                 self._observe_due_s = min(self._observe_due_s, self._observed_s + MIN_OBSERVE_S)
+                self._driver.idle_until_s = now_s
             elif kind == "name":
                 if len(self._wanted) < MAX_WANTED_NAMES:
                     self._wanted[note[1]] = None
