@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -90,6 +91,11 @@ class Child:
             if fields is not None and fields[0] in "Tt":
                 return f"stopped, and no heartbeat for {silent_s:.1f} s"
         return None
+
+    def has_ended(self) -> bool:
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(OSError):

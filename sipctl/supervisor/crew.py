@@ -1,0 +1,292 @@
+"""Who works under a supervisor: a router in each slot, a spare behind them, a controller and a desk; and how one follows another.
+
+The supervisor (supervisor.py) turns the loop and hears what they say; here they are started, given what they need, joined by
+links, buried and replaced.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sipctl.clock import monotonic_s
+from sipctl.engine.embedded import wire
+from sipctl.routing.snapshot import Listen
+from sipctl.supervisor.children import Child, spawn
+from sipctl.supervisor.snapshots import Snapshots
+from sipctl.supervisor.sockets import open_sockets
+from sipctl.supervisor.state_dir import StateDir
+from sipctl.supervisor.takeover import Inheritance
+
+SPARE_DELAY_S = 0.2  # a new spare's imports leave the CPU to the successor's first calls
+MAX_BACKOFF_S = 5.0
+CALM_S = 30.0  # a child that lived so long starts anew without delay
+STOP_TIMEOUT_S = 5.0
+BOOT_DEATHS_BEFORE_OLDEST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `sipctl run` was asked for."""
+
+    state_dir: Path
+    config_dir: Path = Path()
+    api: str = "127.0.0.1:8080"
+    node: str = ""
+    program: tuple[str, ...] = ("-P", "-m", "sipctl.app")  # -P: never from the folder it was started in
+    slot_bytes: int = 0
+    watch: bool = False  # apply the folder by itself whenever it is saved
+    roles: tuple[str, ...] = ("controller", "desk")
+
+
+@dataclass(slots=True)
+class Slot:
+    """The place of one router: its memory outlives each of them."""
+
+    number: int
+    memory_fd: int
+    router: Child | None = None
+    boot_deaths: int = 0
+    distrust: tuple[int, int] | None = None
+    assign_at_s: float = 0.0
+
+    @property
+    def router_name(self) -> str:
+        return f"r{self.number + 1}"
+
+
+@dataclass(slots=True)
+class Backoff:
+    """When a role may be started again."""
+
+    at_s: float = 0.0
+    failures: int = 0
+
+    def died(self, lived_s: float, now_s: float) -> None:
+        self.failures = 0 if lived_s > CALM_S else self.failures + 1
+        self.at_s = now_s + (min(0.1 * 2 ** (self.failures - 1), MAX_BACKOFF_S) if self.failures > 1 else 0.0)
+
+
+class Crew:
+    """See the module's docstring.
+
+    Args:
+        note: writes a line of the supervisor's log.
+    """
+
+    def __init__(
+        self, settings: Settings, state: StateDir, snapshots: Snapshots, supervisor_pid: int, note: Callable[[str], None]
+    ) -> None:
+        self.listens: tuple[Listen, ...] = ()
+        self.sockets: list[socket.socket] = []
+        self.slots: list[Slot] = []
+        self.spares: list[Child] = []
+        self.solo: dict[str, Child] = {}  # controller and desk
+        self.backoff = {role: Backoff() for role in (*settings.roles, "router")}
+        self.wanted_api = settings.api
+        self._settings = settings
+        self._state = state
+        self._snapshots = snapshots
+        self._supervisor_pid = supervisor_pid
+        self._note = note
+        self._serial = 0
+        self._noted: dict[str, tuple[int, bool]] = {}  # run files as we wrote them
+
+    def children(self) -> list[Child]:
+        return [*self.routers(), *self.spares, *self.solo.values()]
+
+    def routers(self) -> list[Child]:
+        return [slot.router for slot in self.slots if slot.router is not None]
+
+    def name(self, child: Child) -> str:
+        if child.slot is not None:
+            return f"router-{child.slot}"
+        return "spare" if child.role == "router" else child.role
+
+    def note_processes(self) -> None:
+        """Keep STATE/run true: the next supervisor, tests and people go by it."""
+        running = {self.name(child): child for child in reversed(self.children())}  # the older spare has the name
+        for number, spare in enumerate(self.spares[1:], start=2):
+            running[f"spare-{number}"] = spare
+        told = {name: (child.pid, child.is_at_work) for name, child in running.items()}
+        for name in self._noted.keys() - told.keys():
+            self._state.remove(f"{name}.json")
+        for name, (pid, is_ready) in told.items():
+            if self._noted.get(name) != (pid, is_ready):
+                self._state.note_process(name, pid, is_ready=is_ready)
+        self._noted = told
+
+    # -- beginning -------------------------------------------------------------------------------------------------------------
+
+    def take_in(self, inherited: Inheritance) -> None:
+        """Go on with the children that answered; a slot has one router, and one spare is enough."""
+        for child in inherited.routers:
+            slot = self.slots[child.slot] if child.slot is not None and child.slot < len(self.slots) else None
+            if slot is None or slot.router is not None:
+                child.kill()
+                child.reap()
+            else:
+                slot.router = child
+        for child in inherited.spares:
+            if self.spares:
+                child.kill()
+                child.reap()
+            else:
+                self.spares.append(child)
+        self.note_processes()
+
+    def open_sockets(self, listens: Sequence[Listen]) -> None:
+        """Raises: ListenError if one cannot be opened."""
+        self.sockets = open_sockets(listens)
+        self.listens = tuple(listens)
+        for spare in self.spares:
+            self._give_to_keep(spare)
+
+    # -- starting --------------------------------------------------------------------------------------------------------------
+
+    def fill(self, now_s: float) -> None:
+        """Whatever should run and does not is started; a free slot takes a spare that has booted."""
+        for slot in self.slots:
+            if slot.router is None and self.sockets and now_s >= slot.assign_at_s:
+                spare = next((spare for spare in self.spares if spare.is_booted and not spare.is_stopping), None)
+                if spare is not None:
+                    self._assign(slot, spare, now_s)
+        wanted = 1 + sum(slot.router is None for slot in self.slots)
+        if len(self.spares) < wanted and now_s >= self.backoff["router"].at_s:
+            self.start_spare(now_s)
+        for role in self._settings.roles:
+            if role not in self.solo and now_s >= self.backoff[role].at_s:
+                self._start_solo(role, now_s)
+
+    def _start(self, role: str, arguments: Sequence[str], now_s: float, takeover: str = "") -> Child | None:
+        try:
+            child = spawn(self._state, self._settings.program, role, arguments, now_s, takeover=takeover)
+        except OSError as error:
+            self._note(f"a {role} cannot be started: {error}")
+            self.backoff[role].died(0.0, now_s)
+            return None
+        self._note(f"{role} started as process {child.pid}")
+        return child
+
+    def start_spare(self, now_s: float) -> Child | None:
+        self._serial += 1
+        spare = self._start("router", (), now_s, takeover=f"{self._supervisor_pid}-{self._serial}.sock")
+        if spare is not None:
+            self.spares.append(spare)
+            self.note_processes()
+            self._give_to_keep(spare)
+        return spare
+
+    def _give_to_keep(self, spare: Child) -> None:
+        if self.sockets:
+            fds = [sock.fileno() for sock in self.sockets] + [self.slots[0].memory_fd]
+            spare.send(wire.Keep(self.listens), fds)
+
+    def _start_solo(self, role: str, now_s: float) -> None:
+        settings = self._settings
+        arguments = ["--state", str(self._state.root), "--config", str(settings.config_dir.absolute())]
+        arguments += ["--node", settings.node, "--api", self.wanted_api]
+        arguments += ["--watch"] if settings.watch and role == "controller" else []
+        child = self._start(role, arguments, now_s)
+        if child is None:
+            return
+        self.solo[role] = child
+        self.note_processes()
+        other = self.solo.get("desk" if role == "controller" else "controller")
+        if other is not None:
+            _join(child, role, other, other.role)
+        for slot in self.slots:
+            if slot.router is not None:
+                _join(slot.router, slot.router_name, child, role)
+
+    def _assign(self, slot: Slot, child: Child, now_s: float) -> None:
+        """Make a spare the slot's router."""
+        self.spares.remove(child)
+        child.slot = slot.number
+        slot.router = child
+        child.started_s = now_s
+        fds = [sock.fileno() for sock in self.sockets] + [slot.memory_fd]
+        sources = []
+        for snapshot in self._snapshots.best_first(oldest_only=slot.boot_deaths >= BOOT_DEATHS_BEFORE_OLDEST):
+            sources.append(wire.Source(snapshot.name, len(fds)))
+            fds += [snapshot.state_fd, snapshot.table_fd]
+        name, node = slot.router_name, self._settings.node
+        child.send(wire.Assign(slot.number, name, node, self.listens, tuple(sources), slot.distrust), fds)
+        for role, solo in self.solo.items():
+            _join(child, name, solo, role)
+        self.note_processes()
+        self._note(f"process {child.pid} takes slot {slot.number}")
+
+    # -- ending ----------------------------------------------------------------------------------------------------------------
+
+    def bury(self, child: Child, now_s: float) -> str:
+        """A child ended: forget it, and see when another one may follow; tells which it was."""
+        name = self.name(child)
+        how = child.reap()
+        self._note(f"{name}, process {child.pid}, {how}")
+        if child.takeover:
+            self._state.remove(child.takeover)
+        if child.role != "router":
+            del self.solo[child.role]
+            self.backoff[child.role].died(now_s - child.started_s, now_s)
+        elif child.slot is None:
+            self.spares.remove(child)
+            self.backoff["router"].died(now_s - child.started_s, now_s)
+        else:
+            self._free(self.slots[child.slot], child, now_s)
+        self.note_processes()
+        return name
+
+    def _free(self, slot: Slot, child: Child, now_s: float) -> None:
+        slot.router = None
+        slot.assign_at_s = now_s
+        self.backoff["router"].at_s = now_s + SPARE_DELAY_S if any(spare.is_booted for spare in self.spares) else now_s
+        if child.is_ready:
+            slot.boot_deaths = 0
+            return
+        slot.boot_deaths += 1
+        if slot.boot_deaths >= BOOT_DEATHS_BEFORE_OLDEST:
+            known = self._snapshots.best_first(oldest_only=False)
+            if len(known) > 1:
+                slot.distrust = known[0].order
+                self._note(f"two routers died while booting: slot {slot.number} goes back to the {known[-1].name} snapshot")
+            slot.assign_at_s = now_s + min(0.1 * 2 ** (slot.boot_deaths - BOOT_DEATHS_BEFORE_OLDEST), MAX_BACKOFF_S)
+
+    def stop_all(self, reason: str) -> None:
+        """Routers first: their last words go to controller and desk, which end after them."""
+        self._stop([child for child in self.children() if child.role == "router"], reason)
+        for role in ("controller", "desk"):
+            if role in self.solo:
+                self._stop([self.solo[role]], reason)
+
+    def _stop(self, children: Sequence[Child], reason: str) -> None:
+        for child in children:
+            child.is_stopping = True
+            child.send(wire.Stop(reason))
+            child.signal(signal.SIGTERM)
+        deadline_s = monotonic_s() + STOP_TIMEOUT_S
+        for child in children:
+            while not child.has_ended() and monotonic_s() < deadline_s:
+                for _, fds in child.frames():
+                    wire.close_all(fds)
+                poll = select.poll()
+                poll.register(child.pidfd, select.POLLIN)
+                poll.poll(50)
+            if not child.has_ended():
+                self._note(f"{self.name(child)}, process {child.pid}, does not end: killed")
+                child.kill()
+            child.reap()
+
+
+def _join(one: Child, one_name: str, other: Child, other_name: str) -> None:
+    """A fresh link between two children; what a router tells the desk goes by the name "events" at the router's end."""
+    ends = wire.socket_pair()
+    to_other = "events" if other_name == "desk" and one.role == "router" else other_name
+    one.send(wire.Link(to_other), (ends[0].fileno(),))
+    other.send(wire.Link(one_name), (ends[1].fileno(),))
+    for end in ends:
+        end.close()
