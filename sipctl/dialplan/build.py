@@ -15,11 +15,12 @@ from sipctl.dialplan.calendars import compile_schedule, zone_table
 from sipctl.dialplan.load import IMPLIED_SITE, Draft
 from sipctl.dialplan.places import Places
 from sipctl.dialplan.report import Mark, Report
-from sipctl.model.edge import PairModel, ReachModel
+from sipctl.model.edge import LimitsModel, PairModel, ReachModel
 from sipctl.model.numbers import read_dialled_at
 from sipctl.model.scalars import SbcUri
 from sipctl.model.send import SendModel
 from sipctl.routing.snapshot import (
+    Approval,
     EntryPoint,
     EntryPointId,
     Exit,
@@ -126,6 +127,7 @@ class Builder:
             groups=tuple(self._group(name, tenants) for name in draft.continuity_groups),
             entry_points=tuple(self._entry_point(name, groups, trunks, places) for name in draft.entry_points),
             max_call_age_s=draft.limits.max_call_age,
+            approval=_approval(draft.limits),
             zones=zones,
             schedules=schedules,
             exits=tuple(Exit(name, places.exit(name), model.allow) for name, model in draft.exits.items()),
@@ -306,7 +308,13 @@ class Builder:
             ramp_step_s=model.ramp_step,
             mode=model.mode,
             renamed_from=model.renamed_from,
+            approved_by=model.approval.by if model.approval.moves == "two-person" else (),
         )
+
+
+def _approval(limits: LimitsModel) -> Approval:
+    glass = limits.break_glass
+    return Approval(limits.approval_above, limits.approval_by, limits.approval_within, limits.approver_age, glass.by, glass.lasts)
 
 
 def _called_at(text: str | None) -> tuple[int, int]:

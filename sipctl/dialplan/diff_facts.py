@@ -73,7 +73,11 @@ class Described:
             for thing in getattr(topology, section):
                 if not (isinstance(thing, Tenant) and thing.kind != "tenant"):
                     self.entities[kind, thing.name] = self._facts(thing)
-        self.entities[LIMITS] = {"max_call_age": _seconds(topology.max_call_age_s)}
+        approval = {
+            f"approval {_label(field.name)}": self._text(field.name, getattr(topology.approval, field.name))
+            for field in fields(topology.approval)
+        }
+        self.entities[LIMITS] = {"max_call_age": _seconds(topology.max_call_age_s), **approval}
 
     # -- what a call meets -----------------------------------------------------------------------------------------------------
 

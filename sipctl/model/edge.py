@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from sipctl.model.approval import APPROVERS, BreakGlassModel, Roles
 from sipctl.model.base import Plain
 from sipctl.model.scalars import (
     AdvanceOn,
@@ -36,6 +37,7 @@ from sipctl.model.scalars import (
     Priority,
     Redundancy,
     Replies,
+    Share,
     Short,
     Strategy,
     Token,
@@ -174,6 +176,17 @@ class LimitsModel(Plain):
     """Limits of the whole node."""
 
     max_call_age: Age = Field(default=43200.0, description="an answered call not ended after so long is forgotten")
+    approval_above: Share | None = Field(
+        default=None, description="an operator's change needs a second person if it touches more of all numbers or calls up"
+    )
+    approval_by: Roles = Field(default=APPROVERS, description="who may approve such a change: roles of the other token")
+    approval_within: Age = Field(default=1800.0, description="a proposal nobody approved ends after so long")
+    approver_age: Wait = Field(
+        default=86400.0, description="a token approves for the one that made it only when it is so old; also the other way round"
+    )
+    break_glass: BreakGlassModel = Field(
+        default_factory=BreakGlassModel, description="the way round approvals and safety rules for an emergency"
+    )
 
 
 class EdgeDocument(Plain):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
+from sipctl.model.approval import ApprovalModel
 from sipctl.model.base import Plain
 from sipctl.model.scalars import (
     Across,
@@ -53,6 +54,7 @@ class GroupModel(Plain):
     ramp_step: Wait = Field(default=120.0, description="how long each share lasts")
     mode: Mode = Field(default="proxy", description="how calls are carried")
     rescue: NotBuilt = Field(default=None, description="new legs for live callers")
+    approval: ApprovalModel = Field(default_factory=ApprovalModel, description="which changes to it need a second person")
     renamed_from: Name | None = Field(
         default=None, description="its name until now: state, holds and pins go on under the new one"
     )

@@ -227,6 +227,19 @@ class Group:
     ramp_step_s: float = 120.0
     mode: str = "proxy"
     renamed_from: str | None = None  # the name whose state goes on under this one
+    approved_by: tuple[str, ...] = ()  # roles of which one must approve what operators do to its calls; (): nobody need
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """When an operator's change needs a second person, and what overrides it."""
+
+    above_percent: int | None = None  # of all numbers or of all calls up; None: however many
+    by: tuple[str, ...] = ("operator", "admin")
+    within_s: float = 1800.0  # a proposal ends after so long
+    token_age_s: float = 86400.0  # of one of two tokens of which the other is the maker
+    glass_by: tuple[str, ...] = ("operator", "admin")
+    glass_s: float = 1800.0  # break-glass ends after so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +351,7 @@ class Topology:
     groups: tuple[Group, ...]
     entry_points: tuple[EntryPoint, ...]
     max_call_age_s: float = 43200.0
+    approval: Approval = Approval()
     zones: tuple[Zone, ...] = ()
     schedules: tuple[Schedule, ...] = ()
     exits: tuple[Exit, ...] = ()

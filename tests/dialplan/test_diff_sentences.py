@@ -137,6 +137,10 @@ OTHER: dict[str, tuple[Swap, str]] = {
     ),
     "sources": (("198.51.100.0/28", "198.51.100.0/27"), "trunk one: sources [198.51.100.0/28] → [198.51.100.0/27]"),
     "a limit of the node": (("max_call_age: 12h", "max_call_age: 90m"), "limits: max_call_age 12h → 90m"),
+    "when a second person is needed": (
+        ("max_call_age: 12h", "max_call_age: 12h, approval_above: 30%"),
+        "limits: approval above_percent none → 30",
+    ),
     "probe timings": (
         ("    listen: inside\n", "    listen: inside\n    probe: {interval: 5s}\n"),
         "pair fra: probe interval 2s → 5s",
@@ -154,7 +158,7 @@ def test_what_is_not_about_numbers_is_told_as_well(name: str) -> None:
 
 
 def test_every_part_of_a_topology_is_compared() -> None:
-    plain = {"revision", "node", "max_call_age_s"}  # the last one is a fact of "limits"
+    plain = {"revision", "node", "max_call_age_s", "approval"}  # the last two are facts of "limits"
     assert {field.name for field in fields(Topology)} - plain == {section for _, section in SECTIONS}
 
 
