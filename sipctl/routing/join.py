@@ -13,6 +13,7 @@ from typing import Final
 
 from sipctl.errors import SnapshotError
 from sipctl.routing.addresses import Networks, address_of, plain_host
+from sipctl.routing.canary import canary_state, with_ids
 from sipctl.routing.integrity import dangling, misfits
 from sipctl.routing.judged import Judged, judged_entries
 from sipctl.routing.select import Target, make_targets
@@ -57,6 +58,7 @@ class RoutingSnapshot:
         "_sbc_by_host",
         "_tenant_hosts",
         "_trunk_networks",
+        "canary",
         "decision",
         "entry_point_by_id",
         "entry_points",
@@ -96,6 +98,7 @@ class RoutingSnapshot:
     node: str
     state: RoutingState
     table: Table
+    canary: RoutingSnapshot | None  # the revision that takes a share of the callers; state.canary has the share
     sites: tuple[Site, ...]
     listens: tuple[Listen, ...]
     trunks: tuple[Trunk, ...]
@@ -123,9 +126,11 @@ class RoutingSnapshot:
     targets: tuple[tuple[tuple[tuple[Target, ...], ...], ...], ...]  # [tenant][side][reach]: SBCs in order of priority
 
     @classmethod
-    def build(cls, table: Table, state: RoutingState) -> RoutingSnapshot:
+    def build(cls, table: Table, state: RoutingState, canary_table: Table | None = None) -> RoutingSnapshot:
         """Join and check.
 
+        Args:
+            canary_table: the table of `state.canary`; None: no canary is on, or its table is not there, and nobody is its caller.
         Raises: SnapshotError naming everything that does not fit, not only the first.
         Cost: some 10 µs for each SBC and source; the numbers are not touched.
         """
@@ -148,6 +153,9 @@ class RoutingSnapshot:
         self.judged = judged_entries(topology, state)
         self.targets = make_targets(sbcs, pairs, topology.tenants, topology.listens)
         self._address_book()
+        self.canary = None
+        if state.canary is not None and canary_table is not None:
+            self.canary = cls.build(with_ids(canary_table, state.canary.sbc_ids), canary_state(state, state.canary))
         return self
 
     # -- who is it? ------------------------------------------------------------------------------------------------------------

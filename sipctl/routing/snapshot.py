@@ -409,6 +409,17 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """Another revision that takes a share of the callers first; all else is as the state around it says (routing/canary.py)."""
+
+    revision: int
+    table: str  # content hash
+    permille: int  # of the callers, 1..999
+    sbc_ids: Mapping[str, int] = field(default_factory=dict)  # SBCs of its plan that stand under ids of their own meanwhile
+    decisions: Mapping[str, Decision] = field(default_factory=dict)  # of its groups, where the live plan's do not fit
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingState:
     """What changes without the plan changing; names, so that it fits any table of the same STATE."""
 
@@ -429,3 +440,5 @@ class RoutingState:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # FQDNs of remote targets → addresses
     overlays: tuple[tuple[str, float], ...] = ()  # (name, until unix seconds; 0: until switched off); routers end them themselves
     switches: tuple[tuple[str, float], ...] = ()  # the same; names this plan does not know are ignored
+    canary: Canary | None = None
+    orders_taken: int = 0  # local orders up to this number are in the decisions (routing/local_orders.py)
