@@ -10,7 +10,7 @@ from pathlib import Path
 from setuptools import setup
 
 PACKAGES = ("sip", "call", "health")
-INTERPRETED = {"sipctl/call/events.py", "sipctl/call/judging.py"}
+INTERPRETED = {"sipctl/call/events.py", "sipctl/call/judging.py", "sipctl/health/observed.py", "sipctl/health/outliers.py"}
 ROUTING = ("addresses", "live", "numbers", "resolve", "select", "answers", "rewrite", "diverted")
 LOOP = ("driver", "observing")
 
