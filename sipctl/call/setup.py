@@ -37,6 +37,7 @@ from sipctl.call.relay import (
     CANCELLED,
     FINAL_SENT,
     NEVER,
+    OF_CANARY,
     PROGRESSED,
     SETTLED,
     TRIAL,
@@ -169,6 +170,8 @@ class SetUps:
         relay.start_s = core.now_s
         relay.start_unix_s = core.now_s + core.unix_minus_mono_s
         core.invites[up.key] = relay
+        if core.canary is not None:
+            core.canary.claim(relay)
         if relay.socket >= FLOW_BASE:
             core.enter_flow(relay)
 
@@ -182,6 +185,8 @@ class SetUps:
         relay.tenant_id = int(snapshot.tenants[relay.arranged[0][0].tenant].id)
         relay.rest = self.rest_of(message, relay.via, trunk)
         core.live.note_new_call(trunk, core.now_s)
+        if core.canary is not None:
+            core.canary.note_new_call(relay.trunk_id, core.now_s)
         core.ledger.count_in(relay)
         relay.record = core.records.open_setup(Base(
             message.data, core.listen_socket(relay.socket), relay.address[0], relay.address[1], relay.trunk_id, relay.entry_id,
@@ -337,6 +342,8 @@ class SetUps:
         attempt.sbc_id, attempt.tenant_id = int(sbc.id), tenant_id
         attempt.uri = request_uri(relay.asked, called, target.uri_host, target.uri_params, target.called_prefix, target.transport)
         attempt.via = core.via_start[socket] + branch
+        if relay.revision:
+            attempt.flags |= OF_CANARY
         edit = None if target.leaving is None else edit_for(snapshot, relay, relay.route, target, attempt.uri)
         data = self._invite_for(relay, attempt, edit)
         wait_s = min(target.no_reply_s, NEXT_NO_REPLY_S) if relay.attempts else target.no_reply_s
@@ -415,7 +422,7 @@ class SetUps:
         if first:
             if not relay.ring_unix_s:
                 relay.ring_unix_s = core.now_s + core.unix_minus_mono_s
-            core.judge.on_call(attempt.sbc_id, CallOutcome.PASSED, hash(relay.asked.share_key), core.now_s, attempt.started_s)
+            core.call_judge.on_call(attempt.sbc_id, CallOutcome.PASSED, crc32(relay.asked.share_key), core.now_s, attempt.started_s)
             self.note(relay, attempt)
         core.forwarder.respond(relay, status, data)
         if relay.armed_s == NEVER:
@@ -435,7 +442,7 @@ class SetUps:
         if first:
             relay.flags |= ANSWERED
             relay.searching = False
-            core.judge.on_call(attempt.sbc_id, CallOutcome.ANSWERED, hash(relay.asked.share_key), core.now_s, attempt.started_s)
+            core.call_judge.on_call(attempt.sbc_id, CallOutcome.ANSWERED, crc32(relay.asked.share_key), core.now_s, attempt.started_s)
             if attempt.told:  # given up before, and answered all the same
                 core.ledger.enter_sbc(attempt)
             self._tell_attempt(relay, attempt, "answered")
@@ -466,7 +473,7 @@ class SetUps:
         rest_s = self._rest_asked(message) if status == 503 else None
         if not relay.flags & CANCELLED or status != 487:
             outcome = outcome_of_status(status, has_retry_after=rest_s is not None, q850=cause)
-            core.judge.on_call(attempt.sbc_id, outcome, hash(relay.asked.share_key), core.now_s, attempt.started_s)
+            core.call_judge.on_call(attempt.sbc_id, outcome, crc32(relay.asked.share_key), core.now_s, attempt.started_s)
         if rest_s is not None:
             core.rest(attempt.sbc_id, core.now_s + rest_s)
         self._tell_attempt(relay, attempt, "cancelled" if relay.flags & CANCELLED else "refused", rest_s or 0.0)
@@ -496,7 +503,7 @@ class SetUps:
         """Nothing at all came within `no_reply`."""
         assert isinstance(relay, SetUp)
         core = self._core
-        core.judge.on_call(attempt.sbc_id, CallOutcome.NO_REPLY, hash(relay.asked.share_key), core.now_s, attempt.started_s)
+        core.call_judge.on_call(attempt.sbc_id, CallOutcome.NO_REPLY, crc32(relay.asked.share_key), core.now_s, attempt.started_s)
         core.suspect(attempt.sbc_id)
         self._give_up(relay, attempt, "no-reply", advance=attempt.target is None or attempt.target.advance_on_no_reply)
 
@@ -513,8 +520,8 @@ class SetUps:
             return
         progressed = bool(attempt.flags & PROGRESSED)
         if not progressed:
-            core.judge.on_call(
-                attempt.sbc_id, CallOutcome.NO_PROGRESS, hash(relay.asked.share_key), core.now_s, attempt.started_s
+            core.call_judge.on_call(
+                attempt.sbc_id, CallOutcome.NO_PROGRESS, crc32(relay.asked.share_key), core.now_s, attempt.started_s
             )
         core.forwarder.cancel(relay, attempt)
         advance = not progressed and (attempt.target is None or attempt.target.advance_on_no_progress)
@@ -527,8 +534,8 @@ class SetUps:
         if attempt.state != t.IC_CALLING or attempt.flags & ABANDONED:
             return
         attempt.status = _TRANSPORT_ERROR
-        core.judge.on_call(
-            attempt.sbc_id, CallOutcome.TRANSPORT_ERROR, hash(relay.asked.share_key), core.now_s, attempt.started_s
+        core.call_judge.on_call(
+            attempt.sbc_id, CallOutcome.TRANSPORT_ERROR, crc32(relay.asked.share_key), core.now_s, attempt.started_s
         )
         core.suspect(attempt.sbc_id)
         self._give_up(relay, attempt, "transport-error", advance=True)
