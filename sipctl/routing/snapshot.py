@@ -100,6 +100,7 @@ class Trunk:
     exhausted: int = 503
     overlap: bool = False
     priority: tuple[str, ...] = ()  # namespaces of RFC 4412
+    quiet_alarm_s: float | None = None  # alarm when no call came for so long; None: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,17 @@ class Probe:
     rise: int = 5
     min_up_s: float = 0.0
     replies: tuple[tuple[int, str], ...] = ()  # overrides of the shipped reply table: (status, "alive"|"failed"|"busy")
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveRules:
+    """When live calls make an SBC of a pair doubtful (health/outliers.py), and for how long."""
+
+    min_calls: int = 20  # on both sides of a comparison
+    difference: float = 0.2  # of two shares, 0 to 1
+    slower_s: float = 2.0  # longer post-dial delay
+    hold_s: float = 300.0  # a first doubt; each further one lasts twice as long, up to an hour
+    most: float = 0.5  # share of a pair that may be doubtful at once, 0 to 1; one SBC never is
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +193,7 @@ class SbcPair:
     expect: int | None = None  # how many SBCs the SRV answer should hold
     listens: tuple[int, ...] = ()  # indexes of Listen its SBCs may be reached from; (): all
     send: SendRules | None = None  # None: as it came, but for the Request-URI
+    observe: ObserveRules | None = ObserveRules()  # None: its SBCs are never doubtful
 
 
 @dataclass(frozen=True, slots=True)
