@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from sipctl.routing.local_orders import LocalOrder
 from sipctl.routing.snapshot import RoutingState
 
 MAX_FRAME_BYTES = 64 << 20
@@ -28,6 +29,7 @@ class Hello(msgspec.Struct, tag="hello", frozen=True):
     pid: int
     state: RoutingState | None  # the last state taken, whole; None before the first
     build: str = ""
+    orders: tuple[LocalOrder, ...] = ()  # that this router follows and no controller has taken
 
 
 class Ack(msgspec.Struct, tag="ack", frozen=True):
@@ -84,6 +86,7 @@ class Observe(msgspec.Struct, tag="observe", frozen=True):
     heard_s: float | None = None  # monotonic instant anything at all was heard
     sent_s: float | None = None
     alarms: tuple[tuple[str, str], ...] = ()  # that stand in this router: (slug, sentence)
+    orders: tuple[LocalOrder, ...] = ()  # local orders it follows and that no controller has taken
 
 
 class Farewell(msgspec.Struct, tag="farewell", frozen=True):
@@ -227,6 +230,7 @@ class Wishes(msgspec.Struct, frozen=True):
 class Store(Protocol):
     """Durable memory. Every method may block and may raise StoreError: call it from the store's own thread."""
 
+    orders_taken: int = 0  # number of the newest local order that was adopted
     def load_wishes(self) -> Wishes: ...
     def save_wishes(self, wishes: Wishes) -> None: ...
     def take_term(self, at_least: int) -> int: ...

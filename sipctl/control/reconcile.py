@@ -7,12 +7,12 @@ controller; a router that holds a higher term than ours makes us take one above 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
-from sipctl.control import overlay_scope, overlays
+from sipctl.control import local_orders, overlay_scope, overlays
 from sipctl.control.alarms import updated_alarms
 from sipctl.control.case import No
 from sipctl.control.changes import plan_change, with_change
@@ -49,6 +49,7 @@ from sipctl.failover.memory import Order
 from sipctl.failover.records import written_inputs, written_memory
 from sipctl.failover.tenants import edge, tenant_operating
 from sipctl.health.self_doubt import GAP_S, Ears
+from sipctl.routing.local_orders import LocalOrder
 from sipctl.routing.snapshot import Operating
 
 RESEND_S: Final = 3.0  # the whole state goes to every router so often, changed or not
@@ -65,12 +66,15 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
     match happening:
         case Heard(link, frame):
             turn.heard(link, frame)
+            if isinstance(frame, Hello | Observe) and frame.orders:
+                orders = turn.adopt(frame.orders)
         case Gone(link):
             turn.gone(link)
         case Ordered(command):
             orders, operation = turn.ordered(command)
         case PlanLive(plan):
             turn.plan_live(plan, happening.actor)
+            orders = turn.adopt([order for router in turn.world.routers.values() for order in router.orders])
             if happening.operation:
                 operation = (happening, happening.text or f"revision {plan.revision} is live", happening.body)
         case Resolved(resolved, names):
@@ -146,7 +150,7 @@ class _Turn:
         self.set(routers={**self.world.routers, link: replace(known, heard_s=self._now_s)})
 
     def _hello(self, link: int, hello: Hello) -> None:
-        seen = RouterSeen(hello.name, hello.slot, hello.pid, heard_s=self._now_s)
+        seen = RouterSeen(hello.name, hello.slot, hello.pid, heard_s=self._now_s, orders=hello.orders)
         held = hello.state
         if held is not None:
             seen = replace(seen, term=held.term, seq=held.seq, revision=held.revision, table=held.table)
@@ -229,6 +233,16 @@ class _Turn:
             self.set(alarms={**self.world.alarms, change.acked: acked})
         self.say("operator", f"{command.actor}: {change.text}", op=command.op, actor=command.actor, reason=command.reason)
         return change.orders, (command, change.text, change.body)
+
+    def adopt(self, given: Sequence[LocalOrder]) -> tuple[tuple[str, Order], ...]:
+        """Make the orders of a node its own, that were given while no controller served: as an operator's, never reverted."""
+        adoption = local_orders.adoption(self.world, given)
+        if adoption is None:
+            return ()
+        for order, text in adoption.story:
+            self.say("operator", text, op=order.kind, actor=order.actor, reason=order.reason, ordered_at_unix_s=order.at_unix_s)
+        self.set(orders_taken=adoption.taken)
+        return adoption.orders
 
     def plan_live(self, plan: Plan, actor: str) -> None:
         """Another plan carries the calls: its sources retire, its groups keep their place, its addresses join."""

@@ -19,11 +19,11 @@ from sipctl.routing.snapshot import Admin, Decision, ResolvedSbc, Retired, Routi
 # Fields of a World that the published state is made of, and those the wishes are made of: unchanged objects, unchanged result.
 PUBLISHED_FROM: Final = (
     "term", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "extra_sources", "overlays",
-    "switches", "retired", "resolved", "names", "keys", "signing_key",
+    "switches", "retired", "resolved", "names", "keys", "signing_key", "orders_taken",
 )
 WRITTEN_FROM: Final = (  # the plan among them, since an apply writes the wishes of the moment it began
     "term", "seq", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "automation", "extra_sources",
-    "overlays", "switches", "retired", "resolved",
+    "overlays", "switches", "retired", "resolved", "orders_taken",
 )
 MEASURED_FROM: Final = ("plan", "edge", "sbcs", "sbc_admin")  # what tenants' states are made of
 
@@ -43,6 +43,7 @@ def routing_state(world: World, seq: int) -> RoutingState:
         extra_sources=world.extra_sources, retired=world.retired, keys=world.keys, signing_key=world.signing_key,
         names=world.names, overlays=published(world.overlays), switches=published(world.switches),
     )
+        orders_taken=world.orders_taken,
 
 
 def same_content(one: RoutingState, two: RoutingState) -> bool:
@@ -68,6 +69,7 @@ def wishes_of(world: World) -> Wishes:
         seq=world.seq,
     )
 
+        orders_taken=world.orders_taken,
 
 def world_of(wishes: Wishes) -> World:
     """The world a restart begins with, before its routers and its plan are known.
@@ -90,6 +92,7 @@ def world_of(wishes: Wishes) -> World:
         resolved={name: _answers(plain) for name, plain in wishes.resolved.items()},
     )
 
+        orders_taken=wishes.orders_taken,
 
 def adopted(world: World, held: RoutingState) -> World:
     """Take over what a router holds if it is newer than what was written: it was published, so calls already follow it."""
@@ -104,7 +107,7 @@ def adopted(world: World, held: RoutingState) -> World:
         world, term=held.term, seq=held.seq, groups=groups, sbc_admin=dict(held.sbc_admin), tenant_admin=dict(held.tenant_admin),
         trunk_admin=dict(held.trunk_admin), node_admin=held.node_admin, extra_sources=held.extra_sources, retired=held.retired,
         resolved=dict(held.resolved), names=dict(held.names), overlays=adopted_from(held.overlays, world.overlays),
-        switches=adopted_from(held.switches, world.switches),
+        switches=adopted_from(held.switches, world.switches), orders_taken=max(world.orders_taken, held.orders_taken),
     )
 
 

@@ -27,6 +27,7 @@ from sipctl.failover.tenants import Edge
 from sipctl.health.self_doubt import Ears
 from sipctl.routing.snapshot import Admin, Operating, ResolvedSbc, Retired, RoutingState, SigningKey, Topology
 
+from sipctl.routing.local_orders import LocalOrder
 _NO_EARS: Final = Ears(0.0)
 
 
@@ -58,6 +59,7 @@ class RouterSeen:
     heard_s: float = 0.0
 
 
+    orders: tuple[LocalOrder, ...] = ()  # local ones it followed when it said hello
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """Something a person should know; it clears by itself when its cause is gone."""
@@ -106,6 +108,9 @@ class World:
     signing_key: int = 0
     routers: Mapping[int, RouterSeen] = field(default_factory=dict)  # by link
     met_router: bool = False  # one has been connected since this controller began
+    proposals: Mapping[str, Proposal] = field(default_factory=dict)  # changes that wait for a second person
+    glass: Glass | None = None  # broken now
+    orders_taken: int = 0  # local orders up to this number were adopted
     alone_since_s: float | None = None  # when it began without any
     sbcs: Mapping[str, SbcObservation] = field(default_factory=dict)  # as measured last, also if that router is gone
     tenants: Mapping[str, Operating] = field(default_factory=dict)
