@@ -177,6 +177,7 @@ def _router(arguments: argparse.Namespace) -> int:
 
 def _controller(arguments: argparse.Namespace) -> int:
     from sipctl.clock import monotonic_s, unix_s
+    from sipctl.control.audit import Put
     from sipctl.control.controller import Surroundings, run_controller
     from sipctl.control.dns import DnsPython
     from sipctl.control.ports import CompileResult
@@ -185,6 +186,9 @@ def _controller(arguments: argparse.Namespace) -> int:
     from sipctl.engine.generation import Generations
     from sipctl.routing.snapshot import RoutingState
     from sipctl.routing.table import load_table
+    from sipctl.store.audit_log import FOLDER as AUDIT_FOLDER
+    from sipctl.store.audit_log import AuditLog
+    from sipctl.store.audit_writer import AuditWriter
     from sipctl.store.sqlite import SqliteStore
     from sipctl.supervisor.compiler import Compiler
     from sipctl.supervisor.failpoints import failpoints
@@ -207,6 +211,14 @@ def _controller(arguments: argparse.Namespace) -> int:
             result = await compiler(files, revision, ids, despite, against)
             compiled[revision] = result.image_path
             return result
+
+        audits: list[AuditWriter] = []
+
+        def open_audit(tell: Callable[[str], None]) -> Put:
+            audits.append(AuditWriter(
+                AuditLog(arguments.state / AUDIT_FOLDER), unix_s, role="controller", pid=os.getpid(), build=_build(), on_state=tell
+            ))
+            return audits[-1].put
 
         def read_folder() -> Mapping[str, str] | None:
             try:
@@ -238,13 +250,23 @@ def _controller(arguments: argparse.Namespace) -> int:
             expected_routers=0 if first_files is None else 1,  # before the first plan there are no sockets, so no routers
             reached=failpoints(arguments.state, "apply-received"),
             folder_changes=_folder_changes(arguments.config) if arguments.watch else None,
+            open_audit=open_audit,
         )
         try:
             await control.live("controller", run_controller(around, control.stopped, on_ready))
         finally:
+            for writer in audits:
+                writer.close()
             store.close()
 
     return _live_as_child(live, arguments)
+
+
+def _build() -> str:
+    """Which sipctl this is, for records."""
+    from importlib.metadata import version
+
+    return f"sipctl {version('sipctl')}"
 
 
 def _folder_changes(config: Path) -> Callable[[], AsyncIterator[None]]:

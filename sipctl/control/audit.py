@@ -47,7 +47,14 @@ class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     effect: Mapping[str, Any] = {}  # what it touched: numbers, calls; or a plan's differences
 
 
-Put = Callable[[AuditEntry], None]
+Put = Callable[[AuditEntry], None]  # takes an entry; never waits
+# Told whom to tell why nothing can be written, and "" when it can be again, it gives what takes entries.
+OpenAudit = Callable[[Callable[[str], None]], Put]
+
+
+def no_audit(_tell: Callable[[str], None]) -> Put:
+    """Nobody keeps an audit: tests, simulations."""
+    return lambda entry: None
 
 
 class Auditor:
@@ -76,7 +83,7 @@ class Auditor:
             self._put(_operation(command, answer, self._unix_s()))
             del self._open[answer.id]
 
-    def began(self, stored: Wishes, world: World, build: str) -> None:
+    def began(self, stored: Wishes, world: World) -> None:
         """A controller begins: with what the store held, and what its routers held beyond that."""
         now = wishes_of(world)
         before, after = differences(stored, now)
@@ -88,7 +95,7 @@ class Auditor:
         self._put(
             AuditEntry(
                 "process", "controller-start", "sipctl", text, self._unix_s(), term=world.term, groups=tuple(groups)[:MAX_GROUPS],
-                args={"build": build}, inputs={"groups": groups}, before=before, after=after,
+                inputs={"groups": groups}, before=before, after=after,
             )
         )  # fmt: skip
 

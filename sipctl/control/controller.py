@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sipctl.control.audit import Auditor, OpenAudit, no_audit
 from sipctl.control.auto_apply import AutoApply
 from sipctl.control.dns import Resolver
 from sipctl.control.keyring import SECRET_BYTES, Stored, next_key_id, ring
@@ -103,6 +104,7 @@ class Surroundings:
     hear_s: float = 1.0  # but no longer than this
     reached: Reached = nowhere  # told of each step of an apply (plans.STEPS)
     folder_changes: Callable[[], AsyncIterator[None]] | None = None  # after each burst of saves; None: edits wait for `apply`
+    open_audit: OpenAudit = no_audit
 
     def monotonic_s(self) -> float:
         return self.mono_s()
@@ -132,6 +134,7 @@ class Controller:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
+        self._here = asyncio.get_running_loop()
         self._store = StoreThread(around.store, self._put)
         self._plans = Plans(self._store, around.compile_plan, around, around.reached)
         self._names = Names(
@@ -140,6 +143,7 @@ class Controller:
             failed=lambda texts: self._put(Faults("dns", texts)),
         )
         self._loop: Loop | None = None
+        self._auditor = Auditor(around.open_audit(self._audit_state), around.wall_s)
         self._early: deque[Happening] = deque(maxlen=EARLY)
         self._routers: dict[int, RouterLink] = {}
         self._desks: dict[int, DeskLink] = {}
@@ -221,7 +225,9 @@ class Controller:
             term, faults["term"] = world.term + 1, f"the store does not write the term: {error.detail}"
         await self._load_keys()
         self._names.resolved = world.resolved
-        self._loop = Loop(replace(world, term=term, seq=0), self._around, self._perform, self._after, self._on_bug)
+        world = replace(world, term=term, seq=0)
+        self._auditor.began(wishes, world)
+        self._loop = Loop(world, self._around, self._perform, self._after, self._on_bug, self._auditor.seen)
         keys, signing_key = ring(self._keys, plan.topology.max_call_age_s, self._around.wall_s())
         first: list[Happening] = [Keys(keys, signing_key), Faults("write", faults), *self._early]
         differs = folder is not None and dict(folder) != dict(self._plans.files)
@@ -312,8 +318,10 @@ class Controller:
         """Carry out `apply` or `rollback`; returns the answer if nothing changed."""
         assert self._loop is not None
         loop = self._loop
+        self._auditor.asked(command)
         outcome = await self._plans.apply(command, lambda: loop.world)
         if isinstance(outcome, Answer):
+            self._auditor.answered(outcome)
             self._to_desks(outcome)
             return outcome
         loop.take(outcome)  # at once: what was written is what the World holds
@@ -495,6 +503,10 @@ class Controller:
             if faults:
                 await asyncio.sleep(VIEW_S)
                 self._generation_wake.set()
+
+    def _audit_state(self, text: str) -> None:
+        """The audit cannot be written, or can be again. Called from its writer's thread."""
+        self._here.call_soon_threadsafe(self._put, Faults("audit", {"write": text} if text else {}))
 
     def _tell_desk_faults(self) -> None:
         now_s = self._around.mono_s()

@@ -133,6 +133,7 @@ class Loop:
         perform: carries out one effect; must not raise and must not wait.
         after: called after each input with the new World, and whether anything followed from it.
         on_bug: told of an input that could not be taken in (the World stays as it was); None: the error propagates.
+        seen: told each turn whole, once its effects were carried out: for the audit.
     """
 
     def __init__(
@@ -142,12 +143,14 @@ class Loop:
         perform: Callable[[Effect], None],
         after: Callable[[World, bool], None],
         on_bug: Callable[[Happening, Exception], None] | None = None,
+        seen: Callable[[World, Happening, World, tuple[Effect, ...]], None] | None = None,
     ) -> None:
         self.world = world
         self._clock = clock
         self._perform = perform
         self._after = after
         self._on_bug = on_bug
+        self._seen = seen
         self._inputs: asyncio.Queue[Happening] = asyncio.Queue(MAX_INPUTS)
         self.dropped = 0
 
@@ -171,7 +174,14 @@ class Loop:
                 raise
             self._on_bug(happening, error)
             return
-        self.world = world
+        before, self.world = self.world, world
         for effect in effects:
             self._perform(effect)
+        if self._seen is not None:
+            try:
+                self._seen(before, happening, world, effects)
+            except Exception as error:
+                if self._on_bug is None:
+                    raise
+                self._on_bug(happening, error)
         self._after(world, bool(effects))
