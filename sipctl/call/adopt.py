@@ -46,7 +46,7 @@ def adopt(core: Core) -> None:
     core.ledger.adopt()
     adopted: list[tuple[SetUp, KeptEdit | None]] = []
     for setup in tuple(core.records.setups()):
-        relay = _rebuild(core, snapshot, setup, targets)
+        relay = _rebuild_whosever(core, snapshot, setup, targets)
         if relay is None:
             core.records.close_setup(setup.slot)
             core.count("setups_not_adopted")
@@ -54,9 +54,36 @@ def adopt(core: Core) -> None:
             adopted.append((relay, setup.edit))
     core.ledger.recount([relay for relay, _ in adopted])
     for relay, edit in adopted:
-        _go_on(core, relay, edit)
+        if core.canary is not None and core.canary.owns(relay):
+            core.canary.enter_adopted()
+            try:
+                _go_on(core, relay, edit)
+            finally:
+                core.canary.leave_adopted()
+        else:
+            _go_on(core, relay, edit)
     core.counters["adopted_setups"] = len(adopted)
     core.counters["adopted_calls"] = len(core.ledger.calls)
+
+
+def _rebuild_whosever(core: Core, snapshot: RoutingSnapshot, setup: Setup, targets: dict[bytes, Target]) -> SetUp | None:
+    """Rebuild a set-up in the revision that carried it."""
+    canary = core.canary
+    if canary is not None:
+        try:
+            is_canarys = canary.had(setup, parse(setup.base.invite))
+        except SipSyntaxError:
+            return None
+        if is_canarys:
+            theirs = canary.enter_adopted()
+            try:
+                relay = _rebuild(core, canary.in_force(), setup, theirs)
+            finally:
+                canary.leave_adopted()
+            if relay is not None:
+                relay.revision = canary.revision
+            return relay
+    return _rebuild(core, snapshot, setup, targets)
 
 
 def _rebuild(core: Core, snapshot: RoutingSnapshot, setup: Setup, targets: dict[bytes, Target]) -> SetUp | None:

@@ -12,14 +12,16 @@ exception.
 from __future__ import annotations
 
 from binascii import hexlify
+from collections.abc import Sequence
 from hmac import compare_digest
 from typing import Final
 
 from sipctl.call import wire
 from sipctl.call.adopt import adopt
+from sipctl.call.canary import CanarySide
 from sipctl.call.dialogs import Dialogs
 from sipctl.call.forward import FLOW_BASE, Forwarder, Policy
-from sipctl.call.judging import Judge
+from sipctl.call.judging import Change, Judge, JudgesCalls
 from sipctl.call.ledger import Ledger
 from sipctl.call.probes import Probes
 from sipctl.call.records import CELLS, Records
@@ -29,7 +31,7 @@ from sipctl.call.stateless import Stateless
 from sipctl.errors import SipSyntaxError
 from sipctl.routing.join import Party, RoutingSnapshot
 from sipctl.routing.live import Live
-from sipctl.routing.snapshot import Admin, Listen, Operating, ProbeSpec
+from sipctl.routing.snapshot import Admin, Listen, Operating, ProbeSpec, Sbc
 from sipctl.sip import transactions as t
 from sipctl.sip.message import CALL_ID, ROUTE, VIA, Message, index, light_response, parse
 from sipctl.sip.route_token import Key, KeyRing
@@ -63,6 +65,8 @@ class Core:
         "_stream_attempts",
         "_swept_s",
         "branches",
+        "call_judge",
+        "canary",
         "counters",
         "dialogs",
         "flows",
@@ -116,6 +120,8 @@ class Core:
         self.unix_minus_mono_s = unix_minus_mono_s
         self.records = Records(memory)
         self.judge = judge
+        self.call_judge: JudgesCalls = judge  # the same, unless a canary's call is worked on
+        self.canary: CanarySide | None = None
         self.ring = KeyRing((Key(0, entropy[:32]),), 0)
         self.wheel = Wheel()
         self.out: list[tuple[int, bytes, tuple[str, int]]] = []
@@ -170,11 +176,10 @@ class Core:
         self.now_s = now_s
         first = self.snapshot is None
         before = self.snapshot
+        known = self._live
         self.snapshot = snapshot
-        self._live = Live.for_snapshot(snapshot, self._live)
-        place = {(listen.transport, listen.host, listen.port): number for number, listen in enumerate(self.sockets)}
-        self.socket_of_listen = tuple(place.get((x.transport, x.host, x.port), -1) for x in snapshot.listens)
-        self._listen_of = {number: at for at, number in enumerate(self.socket_of_listen) if number >= 0}
+        self._live = Live.for_snapshot(snapshot, known)
+        self.socket_of_listen, self._listen_of = self.places_of(snapshot.listens)
         if -1 in self.socket_of_listen:
             names = [x.name for x, number in zip(snapshot.listens, self.socket_of_listen, strict=True) if number < 0]
             text = f"listen {', '.join(names)} of the plan has no socket yet: it opens with the next restart"
@@ -190,12 +195,14 @@ class Core:
             before is None or before.state.keys != snapshot.state.keys or before.state.signing_key != snapshot.state.signing_key
         ):
             self._set_ring(KeyRing(keys, snapshot.state.signing_key))
+        self._take_canary(snapshot, known)
         probes = [snapshot.pairs[sbc.pair].probe for sbc in snapshot.sbcs]
         self.judge.swap(
             [
                 ProbeSpec(int(sbc.id), sbc.name, probe, sbc.host, sbc.port, sbc.transport)
                 for sbc, probe in zip(snapshot.sbcs, probes, strict=True)
-            ],
+            ]
+            + ([] if self.canary is None else self.canary.specs()),
             now_s,
         )
         if first:
@@ -205,7 +212,31 @@ class Core:
         for at, sbc in enumerate(snapshot.sbcs):
             self.live.operating[at] = self.judge.operating(int(sbc.id))
         self.live.version += 1
+        if self.canary is not None:
+            self.canary.take_states()
         self.ledger.recount([relay for relay in self.invites.values() if isinstance(relay, SetUp)])
+
+    def _take_canary(self, snapshot: RoutingSnapshot, known: Live | None) -> None:
+        """Have the snapshot's canary beside it, or none any more."""
+        before, share = self.canary, snapshot.state.canary
+        self.canary = None
+        if snapshot.canary is None or share is None:
+            return
+        if before is not None and before.revision != snapshot.canary.revision:
+            before = None
+        self.canary = CanarySide(self, snapshot.canary, share.permille, self.live if known is None else known, before)
+        self.canary.begin_with()
+
+    def exchange(self, side: CanarySide) -> None:
+        """Put the other revision in force; once more: back (call/canary.py)."""
+        snapshot, live, setups, call_judge = self.snapshot, self._live, self.setups, self.call_judge
+        socket_of_listen, listen_of = self.socket_of_listen, self._listen_of
+        assert snapshot is not None and live is not None
+        self.snapshot, self._live, self.setups, self.call_judge = side.snapshot, side.live, side.setups, side.call_judge
+        self.socket_of_listen, self._listen_of = side.socket_of_listen, side.listen_of
+        side.snapshot, side.live, side.setups, side.call_judge = snapshot, live, setups, call_judge
+        side.socket_of_listen, side.listen_of = socket_of_listen, listen_of
+        side.names = self.ledger.exchange_names(side.names)
 
     def adopt(self, now_s: float, out: list[tuple[int, bytes, tuple[str, int]]], notes: list[tuple[object, ...]]) -> None:
         """Go on with the calls a dead router left in the slot's memory (CALLS 1.8); once, after the first `swap`."""
@@ -257,6 +288,8 @@ class Core:
             self.next_cells_s = now_s + CELLS_EVERY_S
             self._write_cells()
             self.live.reflag(now_s)
+            if self.canary is not None:
+                self.canary.live.reflag(now_s)
 
     @property
     def next_due_s(self) -> float | None:
@@ -349,6 +382,8 @@ class Core:
                 self.forwarder.on_retransmission(relay)
             elif message.to_tag():
                 self.dialogs.request(message, up, socket)
+            elif self.canary is not None:
+                self.canary.begin(message, up, party, socket)
             elif party.trunks or party.sbc is not None or party.pair is not None:
                 self.setups.begin(message, up, party, socket, (up.host, up.port))
             else:
@@ -391,7 +426,10 @@ class Core:
             return
         self.send(socket, wire.reply(message, up.line, 200, to_tag=self.tag_for(relay)), (up.host, up.port))
         if isinstance(relay, SetUp):
-            self.setups.on_cancel(relay)
+            if self.canary is not None and self.canary.owns(relay):
+                self.canary.on_cancel(relay)
+            else:
+                self.setups.on_cancel(relay)
         elif isinstance(relay, InDialog):
             self.dialogs.on_cancel(relay)
 
@@ -531,6 +569,12 @@ class Core:
                 return number
         return None
 
+    def places_of(self, listens: Sequence[Listen]) -> tuple[tuple[int, ...], dict[int, int]]:
+        """The socket of each listen of a plan (-1: none is open), and the listen of each socket."""
+        place = {(listen.transport, listen.host, listen.port): number for number, listen in enumerate(self.sockets)}
+        sockets = tuple(place.get((x.transport, x.host, x.port), -1) for x in listens)
+        return sockets, {number: at for at, number in enumerate(sockets) if number >= 0}
+
     def own_socket(self, route: bytes) -> int:
         """The socket a Route value of ours names; -1 if none."""
         for number, listen in enumerate(self.sockets):
@@ -614,7 +658,10 @@ class Core:
         return tuple((slug, self._alarms[slug][0]) for slug in sorted(self._alarms))
 
     def policy_of(self, relay: Relay) -> Policy:
-        return self.setups if isinstance(relay, SetUp) else self.dialogs
+        if isinstance(relay, SetUp):
+            canary = self.canary
+            return self.setups if canary is None or canary.is_in_force or not canary.owns(relay) else canary
+        return self.dialogs
 
     def branch(self, key: bytes, method: bytes, code: bytes, address: tuple[str, int], socket: int) -> bytes:
         """Our Via branch: the same request to the same target always leaves as the same transaction (CALLS 1.8).
@@ -713,6 +760,8 @@ class Core:
         live = self.live
         for change in changes:
             at = self.snapshot.sbc_by_id.get(change.sbc_id)
+            if self.canary is not None and self.canary.on_change(change):
+                self._log_change(f"#{change.sbc_id} of the canary", change)
             if at is None:
                 continue
             if change.resting_until_s is not None and change.resting_until_s > self.now_s:
@@ -722,14 +771,19 @@ class Core:
                 live.version += 1
                 if change.operating == Operating.IN_SERVICE:
                     live.set_suspect(at, False)
-                self.notes.append(
-                    (
-                        "log",
-                        "sbc-state",
-                        {"sbc": self.snapshot.sbcs[at].name, "operating": change.operating, "reason": change.reason},
-                    )
-                )
+                self._log_change(self.snapshot.sbcs[at].name, change)
         self.notes.append(("observe",))
+
+    def _log_change(self, name: str, change: Change) -> None:
+        self.notes.append(("log", "sbc-state", {"sbc": name, "operating": change.operating, "reason": change.reason}))
+
+    def probed(self, sbc_id: int) -> tuple[Sbc, int] | None:
+        """An SBC by its id, of the live plan or of the canary's, and the socket it is reached from (-1: none is open)."""
+        snapshot = self.snapshot
+        at = None if snapshot is None else snapshot.sbc_by_id.get(sbc_id)
+        if snapshot is not None and at is not None:
+            return snapshot.sbcs[at], self.socket_of_listen[snapshot.sbcs[at].listen]
+        return None if self.canary is None else self.canary.probed(sbc_id)
 
     def _write_cells(self) -> None:
         """Copy health to shared memory, one cell an SBC; those without a cell are judged anew after a crash."""

@@ -9,6 +9,12 @@ from sipctl.model.outcomes import CallOutcome
 from sipctl.routing.snapshot import ProbeSpec
 
 
+class JudgesCalls(Protocol):
+    """Who is told how calls at an SBC went."""
+
+    def on_call(self, sbc_id: int, outcome: CallOutcome, caller: int, now_s: float, sent_s: float | None = None) -> None: ...
+
+
 class Change(Protocol):
     """One SBC changed its operating state, or asked for rest."""
 

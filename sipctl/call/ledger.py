@@ -15,6 +15,7 @@ from sipctl.call.events import Answered, Attempt, Ended, Facts
 from sipctl.call.records import LEAVES_CALLEE, LEAVES_CALLER
 from sipctl.call.relay import Attempt as ClientAttempt
 from sipctl.call.relay import SetUp
+from sipctl.call.verdicts import CALL_ANSWERED, verdict_of
 from sipctl.errors import SipSyntaxError
 from sipctl.sip.headers import parse_session_expires
 from sipctl.sip.message import SESSION_EXPIRES, Message, parse, usual_to_tag
@@ -23,6 +24,8 @@ from sipctl.sip.timers import T1_S
 if TYPE_CHECKING:
     from sipctl.call.core import Core
     from sipctl.routing.join import RoutingSnapshot
+
+Names = tuple[dict[tuple[int, int], tuple[str, str, str]], dict[tuple[int, int], tuple[str, str, str]]]
 
 _MAY_EXPIRE: Final = re.compile(rb"\r\n(?:Session-Expires|x)[ \t]*:", re.IGNORECASE)
 SWEEP_EVERY_S: Final = 2.0
@@ -79,9 +82,10 @@ class Ledger:
         """Count everything again from the records: after adoption, and when a snapshot brings an entity back."""
         self._places.clear()
         self._targets.clear()
-        live = self._core.live
-        for counts in (live.sbc_calls, live.tenant_calls, live.trunk_calls, live.entry_calls):
-            counts[:] = [0] * len(counts)
+        canary = self._core.canary
+        for live in (self._core.live,) if canary is None else (self._core.live, canary.live):
+            for counts in (live.sbc_calls, live.tenant_calls, live.trunk_calls, live.entry_calls):
+                counts[:] = [0] * len(counts)
         for index in self.calls.values():
             record = self._core.records.answered(index)
             if record is not None:
@@ -107,12 +111,22 @@ class Ledger:
         index = snapshot.tenant_by_id.get(tenant_id)
         if index is not None:
             live.tenant_calls[index] += step
+        if self._core.canary is not None:
+            self._core.canary.add(trunk_id, entry_id, tenant_id, step)
 
     def _add_sbc(self, sbc_id: int, step: int) -> None:
         snapshot = self._core.snapshot
         index = None if snapshot is None else snapshot.sbc_by_id.get(sbc_id)
         if index is not None:
             self._core.live.sbc_calls[index] += step
+        if self._core.canary is not None:
+            self._core.canary.add_sbc(sbc_id, step)
+
+    def exchange_names(self, names: Names) -> Names:
+        """Go by the names of the other revision. Returns: those so far."""
+        before = (self._places, self._targets)
+        self._places, self._targets = names
+        return before
 
     # -- answered calls --------------------------------------------------------------------------------------------------------
 
@@ -146,6 +160,8 @@ class Ledger:
             self._keep(index, key, relay.cdr_id, now_s, expires_s)
             relay.counted = False  # the record counts from now on
         core.count("answered")
+        if core.canary is not None:
+            core.canary.ended(relay, CALL_ANSWERED)
         core.note(("event", Answered(relay.cdr_id.hex(), unix_s, self._facts(relay, attempt))))
 
     def adopt(self) -> None:
@@ -263,6 +279,8 @@ class Ledger:
     def refused(self, relay: SetUp, status: int, by: str, cause: int, reason: str) -> None:
         core = self._core
         core.count(f"refused_{status}")
+        if core.canary is not None:
+            core.canary.ended(relay, verdict_of(status, cause, by if relay.attempts else "sipctl"))
         facts = self._facts(relay, relay.attempts[-1] if relay.attempts else None)
         unix_s = core.now_s + core.unix_minus_mono_s
         core.note(("event", Ended(relay.cdr_id.hex(), unix_s, status, reason, cause, by, False, facts)))

@@ -49,21 +49,17 @@ class Probes:
     def on_unreachable(self, address: tuple[str, int]) -> None:
         """ICMP or a refused connection: the probes to that address have failed."""
         core = self._core
-        snapshot = core.snapshot
-        if snapshot is None:
-            return
         for sbc_id in tuple(self._branch_of):
-            index = snapshot.sbc_by_id.get(sbc_id)
-            if index is not None and (snapshot.sbcs[index].host, snapshot.sbcs[index].port) == address:
+            found = core.probed(sbc_id)
+            if found is not None and (found[0].host, found[0].port) == address:
                 branch = self._branch_of[sbc_id]
                 if self._pending.pop(branch, None) is not None:
                     core.judge.on_transport_error(sbc_id, core.now_s)
 
     def on_swap(self) -> None:
         """Forget probes of SBCs that are gone."""
-        snapshot = self._core.snapshot
         for sbc_id in tuple(self._branch_of):
-            if snapshot is None or sbc_id not in snapshot.sbc_by_id:
+            if self._core.probed(sbc_id) is None:
                 self._pending.pop(self._branch_of.pop(sbc_id), None)
 
     @property
@@ -72,12 +68,10 @@ class Probes:
 
     def _send(self, sbc_id: int) -> None:
         core = self._core
-        snapshot = core.snapshot
-        index = None if snapshot is None else snapshot.sbc_by_id.get(sbc_id)
-        if snapshot is None or index is None:
+        found = core.probed(sbc_id)
+        if found is None:
             return
-        sbc = snapshot.sbcs[index]
-        socket = core.socket_of_listen[sbc.listen]
+        sbc, socket = found
         if socket < 0:
             core.judge.on_local_error(sbc_id, core.now_s)
             return

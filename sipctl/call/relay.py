@@ -32,6 +32,7 @@ CANCEL_DONE: Final = 16
 TRIAL: Final = 32  # one call a second at a suspect SBC
 WANTS_CANCEL: Final = 64  # cancel it as soon as a provisional allows
 SETTLED: Final = 128  # its 2xx is in the record
+OF_CANARY: Final = 256  # launched by the canary's revision: a successor goes on in it
 
 # SetUp.flags, as kept in call records
 CANCELLED: Final = 1  # the caller gave up
@@ -141,7 +142,7 @@ class SetUp(Relay):
 
     __slots__ = (
         "arranged", "asked", "best", "best_status", "call_id", "cdr_id", "counted", "entry_id", "flags", "from_tag", "record",
-        "ring_unix_s", "route", "routed_in", "searching", "start_s", "start_unix_s", "tenant_id", "trunk_id",
+        "revision", "ring_unix_s", "route", "routed_in", "searching", "start_s", "start_unix_s", "tenant_id", "trunk_id",
     )  # fmt: skip
 
     asked: Asked  # who calls whom, as read from the INVITE
@@ -157,6 +158,7 @@ class SetUp(Relay):
     counted: bool  # in the live counts
     flags: int
     record: int  # index of the set-up record, -1 without
+    revision: int  # of the canary that took it; 0: the live one carries it
     start_s: float
     start_unix_s: float
     ring_unix_s: float
@@ -175,6 +177,7 @@ class SetUp(Relay):
         self.searching = True
         self.counted = False
         self.record = -1
+        self.revision = 0
         self.start_s = self.start_unix_s = self.ring_unix_s = 0.0
         self.cdr_id = self.best = b""
 

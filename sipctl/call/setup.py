@@ -422,7 +422,9 @@ class SetUps:
         if first:
             if not relay.ring_unix_s:
                 relay.ring_unix_s = core.now_s + core.unix_minus_mono_s
-            core.call_judge.on_call(attempt.sbc_id, CallOutcome.PASSED, crc32(relay.asked.share_key), core.now_s, attempt.started_s)
+            core.call_judge.on_call(
+                attempt.sbc_id, CallOutcome.PASSED, crc32(relay.asked.share_key), core.now_s, attempt.started_s
+            )
             self.note(relay, attempt)
         core.forwarder.respond(relay, status, data)
         if relay.armed_s == NEVER:
@@ -442,7 +444,9 @@ class SetUps:
         if first:
             relay.flags |= ANSWERED
             relay.searching = False
-            core.call_judge.on_call(attempt.sbc_id, CallOutcome.ANSWERED, crc32(relay.asked.share_key), core.now_s, attempt.started_s)
+            core.call_judge.on_call(
+                attempt.sbc_id, CallOutcome.ANSWERED, crc32(relay.asked.share_key), core.now_s, attempt.started_s
+            )
             if attempt.told:  # given up before, and answered all the same
                 core.ledger.enter_sbc(attempt)
             self._tell_attempt(relay, attempt, "answered")

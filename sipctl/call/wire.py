@@ -12,6 +12,7 @@ from typing import Final
 
 from sipctl.errors import SipSyntaxError
 from sipctl.routing.snapshot import Listen
+from sipctl.sip import native
 from sipctl.sip.grammar import split_list
 from sipctl.sip.headers import parse_via
 from sipctl.sip.message import CALL_ID, CSEQ, FROM, RECORD_ROUTE, TO, VIA, Message, tag_of, value_of
@@ -61,6 +62,9 @@ def read_upstream(message: Message, source_host: str, source_port: int) -> Upstr
     Cost: 2 µs for a Via written the usual way.
     """
     line = message.lines[message.at[VIA]]
+    read = native.usual_via(line, source_host, source_port)
+    if read is not None:
+        return Upstream(read[0], read[1], source_host, read[2])
     usual = _USUAL_VIA.match(line)
     if usual is not None:
         host, port = usual.group(2), usual.group(3)
