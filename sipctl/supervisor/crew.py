@@ -15,8 +15,10 @@ from pathlib import Path
 
 from sipctl.clock import monotonic_s
 from sipctl.engine.embedded import wire
+from sipctl.engine.embedded.shared import Shared
 from sipctl.routing.snapshot import Listen
 from sipctl.supervisor.children import Child, spawn
+from sipctl.supervisor.hand_off import DeathBoard
 from sipctl.supervisor.snapshots import Snapshots
 from sipctl.supervisor.sockets import open_sockets
 from sipctl.supervisor.state_dir import StateDir
@@ -41,14 +43,14 @@ class Settings:
     slot_bytes: int = 0
     watch: bool = False  # apply the folder by itself whenever it is saved
     roles: tuple[str, ...] = ("controller", "desk")
+    routers: int = 1  # slots, fixed until everything has ended
 
 
 @dataclass(slots=True)
 class Slot:
-    """The place of one router: its memory outlives each of them."""
+    """The place of one router: its memory outlives each of them (`Crew.shared`)."""
 
     number: int
-    memory_fd: int
     router: Child | None = None
     boot_deaths: int = 0
     distrust: tuple[int, int] | None = None
@@ -84,6 +86,8 @@ class Crew:
         self.listens: tuple[Listen, ...] = ()
         self.sockets: list[socket.socket] = []
         self.slots: list[Slot] = []
+        self.shared = Shared(())
+        self._deaths = DeathBoard(self.shared)
         self.spares: list[Child] = []
         self.solo: dict[str, Child] = {}  # controller and desk
         self.backoff = {role: Backoff() for role in (*settings.roles, "router")}
@@ -121,6 +125,12 @@ class Crew:
         self._noted = told
 
     # -- beginning -------------------------------------------------------------------------------------------------------------
+
+    def share(self, shared: Shared) -> None:
+        """The slots there are, and what their routers share."""
+        self.shared = shared
+        self.slots = [Slot(number) for number in range(shared.slots)]
+        self._deaths = DeathBoard(shared)
 
     def take_in(self, inherited: Inheritance) -> None:
         """Go on with the children that answered; a slot has one router, and one spare is enough."""
@@ -183,14 +193,15 @@ class Crew:
 
     def _give_to_keep(self, spare: Child) -> None:
         if self.sockets:
-            fds = [sock.fileno() for sock in self.sockets] + [self.slots[0].memory_fd]
-            spare.send(wire.Keep(self.listens), fds)
+            fds = [sock.fileno() for sock in self.sockets] + self.shared.fds
+            spare.send(wire.Keep(self.listens, self.shared.slots), fds)
 
     def _start_solo(self, role: str, now_s: float) -> None:
         settings = self._settings
         arguments = ["--state", str(self._state.root), "--config", str(settings.config_dir.absolute())]
         arguments += ["--node", settings.node, "--api", self.wanted_api]
         arguments += ["--watch"] if settings.watch and role == "controller" else []
+        arguments += ["--routers", str(len(self.slots))]
         child = self._start(role, arguments, now_s)
         if child is None:
             return
@@ -209,13 +220,14 @@ class Crew:
         child.slot = slot.number
         slot.router = child
         child.started_s = now_s
-        fds = [sock.fileno() for sock in self.sockets] + [slot.memory_fd]
+        fds = [sock.fileno() for sock in self.sockets] + self.shared.fds
         sources = []
         for snapshot in self._snapshots.best_first(oldest_only=slot.boot_deaths >= BOOT_DEATHS_BEFORE_OLDEST):
             sources.append(wire.Source(snapshot.name, len(fds)))
             fds += [snapshot.state_fd, snapshot.table_fd]
         name, node = slot.router_name, self._settings.node
-        child.send(wire.Assign(slot.number, name, node, self.listens, tuple(sources), slot.distrust), fds)
+        frame = wire.Assign(slot.number, name, node, self.listens, tuple(sources), slot.distrust, self.shared.slots)
+        child.send(frame, fds)
         for role, solo in self.solo.items():
             _join(child, name, solo, role)
         self.note_processes()
@@ -243,6 +255,7 @@ class Crew:
 
     def _free(self, slot: Slot, child: Child, now_s: float) -> None:
         slot.router = None
+        self._deaths.mark_dead(slot.number)
         slot.assign_at_s = now_s
         self.backoff["router"].at_s = now_s + SPARE_DELAY_S if any(spare.is_booted for spare in self.spares) else now_s
         if child.is_ready:

@@ -51,7 +51,10 @@ class Snapshots:
         return faults
 
     def hold(self, holding: wire.Holding, state_fd: int, table_fd: int) -> None:
-        """A router took a snapshot: its successor begins with it."""
+        """A router took a snapshot: whoever follows any of them begins with the newest that one holds."""
+        if self._held is not None and (holding.term, holding.seq) < self._held.order:
+            wire.close_all((state_fd, table_fd))
+            return
         if self._held is not None:
             self._held.close()
         self._held = Snapshot("held", (holding.term, holding.seq), holding.revision, state_fd, table_fd)

@@ -15,7 +15,6 @@ Slots exist from the start; this build fills one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -29,8 +28,9 @@ from sipctl.engine.embedded import wire
 from sipctl.engine.generation import Generations
 from sipctl.errors import EngineError
 from sipctl.supervisor.children import Child
-from sipctl.supervisor.crew import Crew, Settings, Slot
+from sipctl.supervisor.crew import Crew, Settings
 from sipctl.supervisor.diary import Diary
+from sipctl.supervisor.hand_off import make_shared
 from sipctl.supervisor.snapshots import Snapshots
 from sipctl.supervisor.state_dir import StateDir
 from sipctl.supervisor.takeover import inherit
@@ -94,12 +94,10 @@ class Supervisor:
             self._note(fault)
         if self._settings.api.endswith(":0"):
             crew.wanted_api = self._state.read("api") or self._settings.api
-        memory = inherited.memory_fd
-        if memory is None:
-            memory = os.memfd_create("slot-0", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            os.ftruncate(memory, self._settings.slot_bytes)
-            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        crew.slots = [Slot(0, memory)]
+        shared, wanted = inherited.shared, self._settings.routers
+        crew.share(shared if shared is not None else make_shared(wanted, self._settings.slot_bytes))
+        if len(crew.slots) != wanted:
+            self._remark(f"{len(crew.slots)} routers go on: another number, {wanted}, takes effect once sipctl was stopped")
         if inherited.holding is not None:
             holding, state_fd, table_fd = inherited.holding
             self._revision = holding.revision
@@ -188,10 +186,7 @@ class Supervisor:
             crew.note_processes()
             self._api = crew.wanted_api = frame.api  # a desk that comes back keeps its port
         elif isinstance(frame, wire.Remark):
-            self._note(frame.text)
-            if frame.text not in self._said:  # a controller that comes back repeats itself
-                self._said.add(frame.text)
-                self._say(frame.text)
+            self._remark(frame.text)
         elif isinstance(frame, wire.Fatal):
             self._note(f"{crew.name(child)} cannot start: {frame.text}")
             if child.role == "desk":
@@ -206,6 +201,12 @@ class Supervisor:
             crew.open_sockets(frame.listens)
         elif frame.listens != crew.listens:
             self._note(f"revision {frame.revision} changes `listen`: it takes effect with the next start of sipctl run")
+
+    def _remark(self, text: str) -> None:
+        self._note(text)
+        if text not in self._said:  # a controller that comes back repeats itself
+            self._said.add(text)
+            self._say(text)
 
     def _bury(self, child: Child, now_s: float) -> None:
         """A child ended: take in what it said last, then replace it."""

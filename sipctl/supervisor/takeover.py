@@ -18,8 +18,10 @@ import msgspec
 
 from sipctl.clock import monotonic_s
 from sipctl.engine.embedded import wire
+from sipctl.engine.embedded.shared import Shared, fd_count, from_fds
 from sipctl.routing.snapshot import Listen
 from sipctl.supervisor.children import Child, in_run
+from sipctl.supervisor.hand_off import close_shared
 from sipctl.supervisor.state_dir import Process, StateDir
 
 ANSWER_TIMEOUT_S = 2.0
@@ -34,7 +36,7 @@ class Inheritance:
     spares: list[Child] = field(default_factory=list)
     listens: tuple[Listen, ...] = ()
     sockets: list[socket.socket] = field(default_factory=list)
-    memory_fd: int | None = None
+    shared: Shared | None = None
     holding: tuple[wire.Holding, int, int] | None = None
     story: list[str] = field(default_factory=list)  # what was done, a sentence each
 
@@ -122,21 +124,30 @@ def _report(sock: socket.socket) -> tuple[wire.Report, list[int]]:
 
 
 def _keep(report: wire.Report, fds: list[int], found: Inheritance) -> None:
-    """Sockets and memory from the first who has them, a router before a spare; snapshots from a router only."""
+    """Sockets and memory from the first who has them, a router before a spare; the newest snapshot that a router holds."""
     count = len(report.listens)
-    has_all = len(fds) > count > 0
-    if has_all and (not found.sockets or (report.slot is not None and len(found.routers) == 1)):
+    size = fd_count(report.slots)
+    if not count or len(fds) < count + size:
+        wire.close_all(fds)
+        return
+    rest = fds[count + size :]
+    if report.holding is not None and len(rest) == 2 and _is_newer(report.holding, found.holding):
+        if found.holding is not None:
+            wire.close_all(found.holding[1:])
+        found.holding = (report.holding, rest[0], rest[1])
+    else:
+        wire.close_all(rest)
+    if not found.sockets or (report.slot is not None and len(found.routers) == 1):
         for sock in found.sockets:
             sock.close()
-        if found.memory_fd is not None:
-            os.close(found.memory_fd)
+        if found.shared is not None:
+            close_shared(found.shared)
         found.listens = report.listens
         found.sockets = [socket.socket(fileno=fd) for fd in fds[:count]]
-        found.memory_fd = fds[count]
-        rest = fds[count + 1 :]
-        if report.holding is not None and len(rest) == 2:
-            found.holding = (report.holding, rest[0], rest[1])
-            rest = []
-        wire.close_all(rest)
+        found.shared = from_fds(report.slots, fds[count : count + size])
     else:
-        wire.close_all(fds)
+        wire.close_all(fds[: count + size])
+
+
+def _is_newer(holding: wire.Holding, known: tuple[wire.Holding, int, int] | None) -> bool:
+    return known is None or (holding.term, holding.seq) > (known[0].term, known[0].seq)

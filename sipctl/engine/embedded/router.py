@@ -28,6 +28,7 @@ from sipctl.control.ports import Ack, Farewell, Hello, Nack, Observe, ProbeNow, 
 from sipctl.engine.embedded import wire
 from sipctl.engine.embedded.desk_link import DeskLink
 from sipctl.engine.embedded.driver import DrivenCore, Driver, Notes
+from sipctl.engine.embedded.shared import from_fds
 from sipctl.engine.embedded.streams import Streams
 from sipctl.engine.embedded.tables import Tables
 from sipctl.engine.generation import decode_state, encode_state
@@ -144,7 +145,7 @@ def _wait_as_spare(control: Wire, stopped: list[str]) -> tuple[wire.Assign, list
                 poll.register(sock, select.POLLIN)
         ready = {fd for fd, _ in poll.poll(wire.HEARTBEAT_S * 1000)}
         if control.takeover is not None and control.takeover.fileno() in ready and control.accept():
-            control.send(wire.Report(os.getpid(), None, kept.listens), kept_fds)
+            control.send(wire.Report(os.getpid(), None, kept.listens, slots=kept.slots), kept_fds)
         control.send(wire.Beat())
         while (received := control.receive()) is not None:
             frame, fds = received
@@ -173,9 +174,10 @@ class Router:
         self._failpoints = failpoints
         count = len(assign.listens)
         self._sockets = [socket.socket(fileno=fd) for fd in fds[:count]]
-        self._memory_fd = fds[count]
+        self._shared = from_fds(assign.slots, fds[count:])
         self._source_fds = list(fds)
-        memory = mmap.mmap(self._memory_fd, os.fstat(self._memory_fd).st_size)
+        memory_fd = self._shared.memories[assign.slot]
+        memory = mmap.mmap(memory_fd, os.fstat(memory_fd).st_size)
         self._unix_minus_mono_s = unix_minus_mono_s()
         self._core = make_core(
             assign.slot, assign.listens, memoryview(memory), os.urandom(32), self._unix_minus_mono_s, failpoints
@@ -235,7 +237,7 @@ class Router:
                 continue
             self._generation = source.name
             break
-        wire.close_all(self._source_fds[len(self._assign.listens) + 1 :])
+        wire.close_all(self._source_fds[len(self._assign.listens) + len(self._shared.fds) :])
         return faults
 
     def _take(self, snapshot: RoutingSnapshot) -> None:
@@ -366,7 +368,7 @@ class Router:
         if old is not None:
             self._driver.unwatch(old)
         self._watch_wire()
-        fds = [sock.fileno() for sock in self._sockets] + [self._memory_fd]
+        fds = [sock.fileno() for sock in self._sockets] + self._shared.fds
         holding = None
         memory = None
         if self._snapshot is not None:
@@ -374,7 +376,7 @@ class Router:
             holding = self._holding(state)
             memory = wire.sealed_memfd("state", encode_state(state))
             fds += [memory, self._tables.descriptor(state.table)]
-        self._control.send(wire.Report(os.getpid(), self._assign.slot, self._assign.listens, holding), fds)
+        self._control.send(wire.Report(os.getpid(), self._assign.slot, self._assign.listens, holding, self._shared.slots), fds)
         if memory is not None:
             os.close(memory)
         self._log("taken-over")

@@ -100,7 +100,8 @@ class Fatal(msgspec.Struct, tag="fatal", frozen=True):
 
 
 class Report(msgspec.Struct, tag="report", frozen=True):
-    """Answer to a supervisor that takes over. Descriptors: sockets, slot memory, then state and table if `holding`.
+    """Answer to a supervisor that takes over. Descriptors: sockets, what is shared (`shared.py`), then state and table if
+    `holding`.
 
     A spare that was not given anything to keep reports no listens and no descriptors.
     """
@@ -109,6 +110,7 @@ class Report(msgspec.Struct, tag="report", frozen=True):
     slot: int | None  # None: a spare
     listens: tuple[Listen, ...] = ()
     holding: Holding | None = None
+    slots: int = 1
 
 
 FromChild = Beat | Booted | Ready | Holding | Generation | Planned | Bound | Remark | Fatal | Report
@@ -125,7 +127,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Assign(msgspec.Struct, tag="assign", frozen=True):
-    """Take this slot. Descriptors: one socket per listen, the slot's memory, then those of `sources`, best first."""
+    """Take this slot. Descriptors: one socket per listen, what is shared (`shared.py`), then those of `sources`, best first."""
 
     slot: int
     name: str  # "r1" …
@@ -133,12 +135,14 @@ class Assign(msgspec.Struct, tag="assign", frozen=True):
     listens: tuple[Listen, ...]
     sources: tuple[Source, ...]
     distrust: tuple[int, int] | None = None  # (term, seq) that killed a router at boot twice: refuse it
+    slots: int = 1
 
 
 class Keep(msgspec.Struct, tag="keep", frozen=True):
-    """To a spare: hold these open, so that they outlive supervisor and router together. Descriptors: sockets, slot memory."""
+    """To a spare: hold these open, so that they outlive supervisor and router together. Descriptors: sockets, what is shared."""
 
     listens: tuple[Listen, ...]
+    slots: int = 1
 
 
 class Link(msgspec.Struct, tag="link", frozen=True):
