@@ -118,22 +118,25 @@ def _log_choose(size: int, of: int) -> float:
 
 def _findings(one: Seen, seen: Sequence[Seen], rules: ObserveRules) -> Iterator[Finding]:
     """What is wrong with it, worst first, by the shortest window that shows it."""
+    spans = [span for span in JUDGED_SPANS if one.first[span].attempts >= rules.min_calls]
+    if not spans:
+        return
     others = [other for other in seen if other.name != one.name]
     names = "of " + (" and ".join(other.name for other in others) if len(others) <= 2 else f"its {len(others)} siblings")
+    rests = {span: added([other.every[span] for other in others]) for span in spans}
     probes = "; it answers OPTIONS all the same" if one.probes_fine else ""
     for kind, judge in (("fails", _fails_among), ("code", _own_code), ("slow", _slow), ("drops", _drops)):
-        for span in JUDGED_SPANS:
+        for span in spans:
             now = one.first[span]
-            rest = added([other.every[span] for other in others])
-            sentence = judge(one.name, now, rest, rules, SPANS[span], names)
+            sentence = judge(one.name, now, rests[span], rules, SPANS[span], names)
             if sentence is not None and (kind != "fails" or _is_apart(now, others, span, rules)):
                 yield Finding(one.name, kind, f"{sentence}{probes if kind == 'fails' else ''}", now.attempts, "siblings")
-    before = without(one.first[HOUR], one.first[1])
+    alone = [span for span in spans if rests[span].attempts < rules.min_calls]
+    before = without(one.first[HOUR], one.first[1]) if alone else Window()
     for kind, judge in (("fails", _failed_more), ("slow", _slow), ("drops", _drops)):
-        for span in JUDGED_SPANS:
+        for span in alone:
             now = one.first[span]
-            rest = added([other.every[span] for other in others])
-            if rest.attempts >= rules.min_calls or any(_fell_alike(other, span, rules) for other in others):
+            if any(_fell_alike(other, span, rules) for other in others):
                 continue
             sentence = judge(one.name, now, before, rules, SPANS[span], "in its own hour before")
             if sentence is not None:
