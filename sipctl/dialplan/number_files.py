@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from io import BytesIO, TextIOWrapper
 from typing import Any, Final, NamedTuple
 
+from sipctl.dialplan.csv_rows import HINT, MAX_ROW_CHARS, RowLines, RowTooLongError
 from sipctl.dialplan.inventory import Inventory, Scope, read_dial, read_text
 from sipctl.dialplan.report import Mark, Report, did_you_mean
 from sipctl.model.numbers import MAX_E164_DIGITS, PRIVATE_BIT, DialledAt, strip_separators
@@ -144,11 +145,14 @@ class _Rows:
             return
         delimiter, columns = found
         self._report.name_column(self._path, delimiter, columns.number)
-        lines = TextIOWrapper(BytesIO(self._data), encoding="utf-8-sig", newline="")
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        text = TextIOWrapper(BytesIO(self._data), encoding="utf-8-sig", newline="")
+        lines = RowLines()
+        reader = csv.reader(lines.of(text), delimiter=delimiter, strict=True)
         try:
             next(reader)
-            self._read_rows(reader, columns)
+            self._read_rows(reader, lines, columns)
+        except RowTooLongError as error:
+            self._report.add("csv.syntax", Mark(self._path, reader.line_num + 1, 1), str(error), HINT)
         except csv.Error as error:
             self._report.add("csv.syntax", Mark(self._path, reader.line_num, 1), str(error), "look at the quotes in this row")
         self._note_unknown()
@@ -157,12 +161,13 @@ class _Rows:
         )
         self._note("number.separators", self._separated, "with spaces or hyphens in the number: removed", "export plain numbers")
 
-    def _read_rows(self, reader: Any, columns: _Columns) -> None:
+    def _read_rows(self, reader: Any, lines: RowLines, columns: _Columns) -> None:
         width, number_at, entry_at, primary_at, bcp_at = columns
         file = self._inventory.file(self._path)
         counts, lanes, add_own = self._inventory.counts, self._lanes, self._inventory.columns.add_own
         rows = 0
         for row in reader:
+            lines.taken = 0
             rows += 1
             if rows > MAX_ROWS:
                 self._report.add(
@@ -369,7 +374,11 @@ def _readable(path: str, data: bytes, report: Report) -> str | None:
         report.add("file.not-utf8", Mark(path, line, 1), "this line holds a byte that is not UTF-8", "save the file as CSV UTF-8")
         return None
     end = data.find(b"\n")
-    return data[: end if end >= 0 else len(data)].decode("utf-8-sig").partition("\r")[0]
+    first = data[: end if end >= 0 else len(data)].decode("utf-8-sig").partition("\r")[0]
+    if len(first) > MAX_ROW_CHARS:
+        report.add("csv.syntax", Mark(path, 1, 1), f"the header is longer than {MAX_ROW_CHARS:,} characters", HINT)
+        return None
+    return first
 
 
 def beside(yaml_path: str, name: str) -> str:

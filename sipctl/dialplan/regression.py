@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from sipctl.dialplan.csv_rows import RowLines
 from sipctl.dialplan.report import Mark, Report, did_you_mean
 from sipctl.model.plan import TestModel
 
@@ -50,13 +51,14 @@ def read_test_file(path: str, data: bytes, report: Report) -> Iterator[Row]:
         line = data.count(b"\n", 0, error.start) + 1
         report.add("file.not-utf8", Mark(path, line), "a byte here is not UTF-8", "save the file as UTF-8")
         return
-    lines = StringIO(text, newline="")
     head = text.split("\n", 1)[0]
     delimiter = max(_DELIMITERS, key=head.count)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    lines = RowLines()
+    reader = csv.reader(lines.of(StringIO(text, newline="")), delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:
         line = reader.line_num + 1
+        lines.taken = 0
         try:
             cells = next(reader, None)
         except csv.Error as error:

@@ -2,8 +2,8 @@
 
 Read with libyaml's event stream, so that every scalar stays text (`+49…` keeps its plus, `12:30` its colon, `NO` its letters),
 every value knows its place, and what would make a plan hard to read or dangerous to load is refused: duplicate keys, anchors,
-aliases, tags, several documents, too much depth or size. All such problems of a file are found in one reading, up to a syntax
-error.
+aliases, tags, several documents, too much depth or size, more values than so many bytes can mean anything by. All such problems
+of a file are found in one reading, up to a syntax error or to where there are too many of a kind.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from sipctl.dialplan.report import Mark, Report
 MAX_YAML_BYTES: Final = 16 << 20  # of one file
 MAX_FILES_BYTES: Final = 256 << 20  # of all files
 MAX_DEPTH: Final = 16
-MAX_VALUES: Final = 250_000  # of one file; numbers by the million belong into CSV
+MAX_VALUES: Final = 100_000  # of one file; numbers by the million belong into CSV
+FREE_VALUES: Final = 5_000  # so many may be as short as they like
+LEAST_VALUE_BYTES: Final = 8  # characters a value takes on average beyond that; plans take 15, and bombs of `[],` three
 MAX_KEY_CHARS: Final = 256
 
 EDGE_FOLDER: Final = "sbc_configs/"
@@ -168,7 +170,8 @@ class _Reader:
         names: list[Scalar | None] = []  # the key waiting for its value, for each map on the stack
         documents = 0
         for event in events:
-            mark = Mark(self._path, event.start_mark.line + 1, event.start_mark.column + 1)
+            start = event.start_mark
+            mark = Mark(self._path, start.line + 1, start.column + 1)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
@@ -178,6 +181,7 @@ class _Reader:
                 stack.pop()
                 names.pop()
             elif isinstance(event, yaml.NodeEvent):
+                self._count(mark, start.index)
                 node = self._node(event, mark, len(stack))
                 if not stack:
                     root = root or node
@@ -189,18 +193,31 @@ class _Reader:
                     names.append(None)
         return None if isinstance(root, Scalar) and not root.text and not root.quoted else root
 
-    def _node(self, event: Any, mark: Mark, depth: int) -> Node:
+    def _count(self, mark: Mark, characters: int) -> None:
+        """One value more, so many characters into the file: refused here, before millions of them cost seconds."""
         self._values += 1
         if self._values > MAX_VALUES:
             self._report.add("yaml.too-many", mark, f"more than {MAX_VALUES:,} values", "put numbers into a CSV file")
             raise _GivesUpError
+        if self._values > FREE_VALUES and characters < self._values * LEAST_VALUE_BYTES:
+            message = f"{self._values:,} values in {characters:,} characters: next to nothing but brackets, commas and line ends"
+            self._report.add("yaml.too-many", mark, message, "put numbers into a CSV file")
+            raise _GivesUpError
+
+    def _fault(self, code: str, mark: Mark, message: str, hint: str) -> None:
+        """A finding after which reading goes on, until there are so many of its kind that the file is no plan."""
+        self._report.add(code, mark, message, hint)
+        if self._report.is_full(code):
+            raise _GivesUpError
+
+    def _node(self, event: Any, mark: Mark, depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
-            self._report.add("yaml.anchor", mark, f"alias *{event.anchor}", "write it out, or use `defaults`")
+            self._fault("yaml.anchor", mark, f"alias *{event.anchor}", "write it out, or use `defaults`")
             return Scalar(mark, f"*{event.anchor}", quoted=True)
         if event.anchor is not None:
-            self._report.add("yaml.anchor", mark, f"anchor &{event.anchor}", "write it out, or use `defaults`")
+            self._fault("yaml.anchor", mark, f"anchor &{event.anchor}", "write it out, or use `defaults`")
         if event.tag is not None:
-            self._report.add("yaml.tag", mark, f"tag {event.tag}", "leave it out: every value is text")
+            self._fault("yaml.tag", mark, f"tag {event.tag}", "leave it out: every value is text")
         if isinstance(event, yaml.ScalarEvent):
             return Scalar(mark, event.value, quoted=event.style is not None)
         if depth >= MAX_DEPTH:
@@ -223,7 +240,7 @@ class _Reader:
         key = name.text[:MAX_KEY_CHARS]
         if key in parent.fields:
             first = parent.keys[key]
-            self._report.add("yaml.duplicate-key", name.mark, f"{key} stands here twice, first in line {first.line}", "keep one")
+            self._fault("yaml.duplicate-key", name.mark, f"{key} stands here twice, first in line {first.line}", "keep one")
         else:
             parent.keys[key] = name.mark
             parent.fields[key] = node

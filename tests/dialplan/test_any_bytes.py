@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from sipctl.cli import check_command
 from sipctl.dialplan.compile import compile_plan
 from sipctl.dialplan.lint.formats import github, sarif
+from sipctl.dialplan.report import Report
+from sipctl.dialplan.source import FREE_VALUES, MAX_VALUES, read_yaml
 from tests.cli.support import invoke
 from tests.dialplan.support import CSV, EDGE, PLAN, plan
 
@@ -56,6 +58,13 @@ CORPUS = {
     "digits of another script": "number,entry_point\n+٤٩٣٠,sales\n".encode(),
     "a cell without end": b'number,entry_point\n"' + b"x" * 200_000 + b",sales\n",
     "a header alone": b"number,entry_point",
+    "a header of commas": b"number,entry_point" + b"," * MIB,
+    "a row of commas": b"number,entry_point\n" + b"," * MIB,
+    "a row on half a million lines": b"number,entry_point\n" + b'"\n",' * (MIB // 4),
+    "zero bytes in a number": b"number,entry_point\n+49401\x000,sales\n\x00,\x00\n",
+    "comments alone": b"#\n" * (MIB // 2),
+    "spaces alone": b" " * MIB,
+    "line ends alone": b"\n" * MIB,
     "carriage returns alone": b"number,entry_point\r+4940100,sales\r",
     "a number of 5,000 digits": b"number,entry_point\n+" + b"4" * 5_000 + b",sales\n" + b"4" * 5_000 + b",sales\n",
     "allowances of everything": b"a: b # sipctl: allow a.b -- c\n" * 50 + b"# sipctl: allow\n# sipctl:\n",
@@ -68,6 +77,21 @@ BOMBS = {
     "lists in maps": b"a:\n" + b"".join(b" " * depth + b"- a:\n" for depth in range(1, 1400)),
     "aliases of ten levels": b"a: " + b"[" * 14 + b"]" * 14 + b"\n" + TEN_LEVELS,
 }
+
+
+SHALLOW = {
+    "empty lists": b"a: [" + b"[]," * (MIB // 3) + b"]",
+    "letters": b"a: [" + b"b," * (MIB // 2) + b"]",
+    "maps in a map": b"{" + b"".join(b"k%d: {b: 1}," % at for at in range(MIB // 16)) + b"}",
+    "short keys": b"".join(b"k%d: 1\n" % at for at in range(MIB // 10)),
+    "lists five deep": b"a: [" + b"[[[[[]]]]]," * (MIB // 11) + b"]",
+    "items of nothing": b"-\n" * (MIB // 2),
+    "one key for ever": b"a: 1\n" * (MIB // 5),
+    "tags": b"- !x y\n" * (MIB // 7),
+    "anchors": b"".join(b"- &a%d x\n" % at for at in range(MIB // 12)),
+    "documents": b"---\n" * (MIB // 4),
+}
+ENOUGH_SHALLOW_EVENTS = 2 * FREE_VALUES + 100  # an empty list is a value and two events
 
 
 def survives(path: str, data: bytes) -> None:
@@ -102,8 +126,8 @@ def test_any_bytes_anywhere_in_a_sound_file_give_findings_or_a_plan(path: str, p
     survives(path, FILES[path][:at] + data + FILES[path][at + cut :])
 
 
-@pytest.mark.parametrize("name", BOMBS)
-def test_bomb_is_refused_after_a_few_events_and_expands_to_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def refusal(bomb: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[set[str], int]:
+    """What is found in a bomb beside a sound plan, and how many events of it were read."""
     read = 0
     parse = yaml.parse
 
@@ -114,12 +138,40 @@ def test_bomb_is_refused_after_a_few_events_and_expands_to_nothing(name: str, mo
             yield event
 
     monkeypatch.setattr("sipctl.dialplan.source.yaml.parse", counted)
-    result = compile_plan({**plan(), "sbc_configs/bomb.yaml": BOMBS[name]}, {}, revision=1)
-    codes = {finding.code for finding in result.findings if finding.path == "sbc_configs/bomb.yaml"}
-    assert codes & {"yaml.too-deep", "yaml.anchor", "yaml.syntax"}
+    result = compile_plan({**plan(), "sbc_configs/bomb.yaml": bomb}, {}, revision=1)
     assert not result.image
     sound = sum(1 for path in (EDGE, PLAN) for _ in parse(plan()[path].decode(), Loader=yaml.CBaseLoader))
-    assert read - sound <= (300 if "aliases" in name else ENOUGH_EVENTS)
+    return {finding.code for finding in result.findings if finding.path == "sbc_configs/bomb.yaml"}, read - sound
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bomb_is_refused_after_a_few_events_and_expands_to_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, events = refusal(BOMBS[name], monkeypatch)
+    assert codes & {"yaml.too-deep", "yaml.anchor", "yaml.syntax"}
+    assert events <= (300 if "aliases" in name else ENOUGH_EVENTS)
+
+
+@pytest.mark.parametrize("name", SHALLOW)
+def test_a_mib_of_next_to_nothing_is_refused_after_some_thousand_events(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, events = refusal(SHALLOW[name], monkeypatch)
+    assert codes & {"yaml.too-many", "yaml.duplicate-key", "yaml.tag", "yaml.anchor", "yaml.documents"}
+    assert events <= ENOUGH_SHALLOW_EVENTS
+
+
+def test_values_as_long_as_those_of_plans_are_read_up_to_the_limit() -> None:
+    line = b'- "+4930901820"\n'
+    report = Report({})
+    read = read_yaml(PLAN, b"a:\n" + line * (MAX_VALUES - 3), report)
+    assert read is not None and not report.findings()
+    assert read_yaml(PLAN, b"a:\n" + line * (MAX_VALUES - 2), report) is None
+    assert [finding.code for finding in report.findings()] == ["yaml.too-many"]
+
+
+@pytest.mark.parametrize("name", ["a header of commas", "a row of commas", "a row on half a million lines"])
+def test_a_row_without_an_end_is_not_gathered(name: str) -> None:
+    for path, column in ((CSV, b"number"), (ROWS, b"call")):
+        result = compile_plan({**FILES, path: CORPUS[name].replace(b"number", column)}, {}, revision=1)
+        assert [finding.code for finding in result.findings if finding.path == path] == ["csv.syntax"]
 
 
 def test_alias_bomb_of_ten_levels_is_as_many_values_as_are_written() -> None:
