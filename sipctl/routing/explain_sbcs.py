@@ -140,6 +140,8 @@ def _attempt(scene: Scene, place: int, target: Target, trial: bool) -> Step:
         notes.append("comes after those in service")
     if trial:
         notes.append(f"a trial: its last INVITE got no reply, so it has {TRIAL_NO_REPLY_S:g} s")
+    if target.sbc in snapshot.doubtful:
+        notes.append("doubtful by its calls, so last of its pair")
     notes += _load(scene, target)
     pair, tenant = snapshot.pairs[sbc.pair], snapshot.tenants[target.tenant].name
     drawn = ", drawn by weight" if pair.strategy == "load-share" and len(pair.sbcs) > 1 else ""

@@ -60,6 +60,7 @@ class RoutingSnapshot:
         "_trunk_networks",
         "canary",
         "decision",
+        "doubtful",
         "entry_point_by_id",
         "entry_points",
         "group_by_id",
@@ -120,6 +121,7 @@ class RoutingSnapshot:
     decision: tuple[Decision, ...]  # by group index
     judged: tuple[Judged | None, ...]  # by entry point index; None: its calls go to its group at once
     sbc_admin: tuple[int, ...]  # Admin, by index
+    doubtful: frozenset[int]  # indexes of SBCs that come last within their pair
     tenant_admin: tuple[int, ...]
     trunk_admin: tuple[int, ...]
     node_admin: int
@@ -245,6 +247,7 @@ class RoutingSnapshot:
         state = self.state
         self.decision = tuple(state.decisions.get(group.name, Decision()) for group in self.groups)
         self.sbc_admin = tuple(int(state.sbc_admin.get(sbc.name, Admin.ENABLED)) for sbc in self.sbcs)
+        self.doubtful = frozenset(index for index, sbc in enumerate(self.sbcs) if sbc.name in state.doubtful)
         self.tenant_admin = tuple(int(state.tenant_admin.get(tenant.name, Admin.ENABLED)) for tenant in self.tenants)
         self.trunk_admin = tuple(int(state.trunk_admin.get(trunk.name, Admin.ENABLED)) for trunk in self.trunks)
         self.node_admin = int(state.node_admin)

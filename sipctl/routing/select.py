@@ -180,6 +180,8 @@ def candidates(snapshot: RoutingSnapshot, live: Live, tenant: int, side: int, si
                 for target in snapshot.targets[tenant][side][reach]
                 if live.operating[target.sbc] == measured and snapshot.sbc_admin[target.sbc] < refused
             ]
+            if snapshot.doubtful:
+                targets[start:] = sorted(targets[start:], key=lambda target: target.sbc in snapshot.doubtful)
             if snapshot.pairs[reaches[reach].pair].strategy == "load-share":
                 shared += _spans(snapshot, targets, start)
         if measured != Operating.OUT_OF_SERVICE:
@@ -188,12 +190,16 @@ def candidates(snapshot: RoutingSnapshot, live: Live, tenant: int, side: int, si
 
 
 def _spans(snapshot: RoutingSnapshot, targets: list[Target], start: int) -> list[tuple[int, int]]:
-    """Runs of equal priority, two or more long."""
+    """Runs of equal priority, two or more long; doubtful SBCs are a run of their own behind the others."""
     spans = []
     while start < len(targets):
-        priority = snapshot.sbcs[targets[start].sbc].priority
+        priority, doubtful = snapshot.sbcs[targets[start].sbc].priority, targets[start].sbc in snapshot.doubtful
         end = start + 1
-        while end < len(targets) and snapshot.sbcs[targets[end].sbc].priority == priority:
+        while (
+            end < len(targets)
+            and snapshot.sbcs[targets[end].sbc].priority == priority
+            and (targets[end].sbc in snapshot.doubtful) == doubtful
+        ):
             end += 1
         if end - start > 1:
             spans.append((start, end))

@@ -453,5 +453,6 @@ class RoutingState:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # FQDNs of remote targets → addresses
     overlays: tuple[tuple[str, float], ...] = ()  # (name, until unix seconds; 0: until switched off); routers end them themselves
     switches: tuple[tuple[str, float], ...] = ()  # the same; names this plan does not know are ignored
+    doubtful: tuple[str, ...] = ()  # SBCs that live calls speak against: last within their pair (health/outliers.py)
     canary: Canary | None = None
     orders_taken: int = 0  # local orders up to this number are in the decisions (routing/local_orders.py)
