@@ -152,6 +152,7 @@ def _supervisor(arguments: argparse.Namespace) -> int:
 
 
 def _router(arguments: argparse.Namespace) -> int:
+    from sipctl.call.records import MAGIC
     from sipctl.engine.embedded.observing import ObservedCore
     from sipctl.engine.embedded.router import RouterCore, Wire, run_router
     from sipctl.health.judge import Judge
@@ -172,7 +173,8 @@ def _router(arguments: argparse.Namespace) -> int:
 
     takeover = socket.socket(fileno=arguments.takeover) if arguments.takeover >= 0 else None
     failpoints = frozenset(filter(None, os.environ.get("SIPCTL_FAILPOINTS", "").split(",")))
-    return run_router(Wire(socket.socket(fileno=arguments.wire), takeover), make_core, failpoints)
+    control, layout = Wire(socket.socket(fileno=arguments.wire), takeover), MAGIC.rstrip(b"\0").decode()
+    return run_router(control, make_core, failpoints, build=_build(), layout=layout)
 
 
 def _controller(arguments: argparse.Namespace) -> int:

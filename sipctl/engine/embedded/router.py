@@ -28,6 +28,7 @@ from sipctl.control.ports import Ack, Farewell, Hello, Nack, Observe, ProbeNow, 
 from sipctl.engine.embedded import wire
 from sipctl.engine.embedded.desk_link import DeskLink
 from sipctl.engine.embedded.driver import DrivenCore, Driver, Notes
+from sipctl.engine.embedded.seen import seen
 from sipctl.engine.embedded.shared import from_fds
 from sipctl.engine.embedded.streams import Streams
 from sipctl.engine.embedded.tables import Tables
@@ -35,6 +36,7 @@ from sipctl.engine.generation import decode_state, encode_state
 from sipctl.errors import SnapshotError
 from sipctl.routing.fence import Ruling, ruling
 from sipctl.routing.join import RoutingSnapshot
+from sipctl.routing.local_orders import LocalOrder, pending, with_orders
 from sipctl.routing.snapshot import Listen, RoutingState
 from sipctl.routing.table import Table
 
@@ -119,19 +121,25 @@ class Wire:
         return True
 
 
-def run_router(control: Wire, make_core: MakeCore, failpoints: frozenset[str] = frozenset()) -> int:
-    """Live as a spare until assigned, then as a router until told to stop; returns the exit code."""
+def run_router(
+    control: Wire, make_core: MakeCore, failpoints: frozenset[str] = frozenset(), *, build: str = "", layout: str = ""
+) -> int:
+    """Live as a spare until assigned, then as a router until told to stop; returns the exit code.
+
+    Args:
+        build, layout: version of the code, and how it lays out a slot's memory: the supervisor is told.
+    """
     stopped: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append("terminated"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()  # the call path makes no cycles (DESIGN §4.6); what was imported is looked at once, before any call waits
     gc.collect()
     gc.freeze()
-    control.send(wire.Booted("router", os.getpid()))
+    control.send(wire.Booted("router", os.getpid(), build, layout))
     assigned = _wait_as_spare(control, stopped)
     if assigned is None:
         return 0
-    router = Router(control, assigned[0], assigned[1], make_core, failpoints)
+    router = Router(control, assigned[0], assigned[1], make_core, failpoints, build)
     return router.run(stopped)
 
 
@@ -167,11 +175,14 @@ class Router:
     """A router with its slot; see the module's docstring."""
 
     def __init__(
-        self, control: Wire, assign: wire.Assign, fds: Sequence[int], make_core: MakeCore, failpoints: frozenset[str]
+        self, control: Wire, assign: wire.Assign, fds: Sequence[int], make_core: MakeCore, failpoints: frozenset[str],
+        build: str = "",
     ) -> None:
         self._control = control
         self._assign = assign
         self._failpoints = failpoints
+        self._build = build
+        self._orders = assign.orders
         count = len(assign.listens)
         self._sockets = [socket.socket(fileno=fd) for fd in fds[:count]]
         self._shared = from_fds(assign.slots, fds[count:])
@@ -187,6 +198,7 @@ class Router:
         self._desk = DeskLink()
         self._tables = Tables()
         self._snapshot: RoutingSnapshot | None = None
+        self._state: RoutingState | None = None  # as published; the snapshot is built of it and of the local orders
         self._taking: tuple[Publish, Generator[None, None, Table]] | None = None
         self._controller: socket.socket | None = None
         self._beat_due_s = 0.0
@@ -231,7 +243,7 @@ class Router:
             try:
                 state = decode_state(wire.read_fd(self._source_fds[source.at]))
                 table = self._tables.take(os.dup(self._source_fds[source.at + 1]))
-                self._take(RoutingSnapshot.build(table, state))
+                self._take(table, state)
             except (SnapshotError, OSError) as error:
                 faults.append(f"{source.name}: {error}")
                 continue
@@ -240,9 +252,11 @@ class Router:
         wire.close_all(self._source_fds[len(self._assign.listens) + len(self._shared.fds) :])
         return faults
 
-    def _take(self, snapshot: RoutingSnapshot) -> None:
+    def _take(self, table: Table, state: RoutingState) -> None:
+        """Raises: SnapshotError if the two do not fit; what was held before is held then."""
+        snapshot = RoutingSnapshot.build(table, with_orders(state, self._orders))
         self._core.swap(snapshot, monotonic_s())
-        self._snapshot = snapshot
+        self._snapshot, self._state, self._orders = snapshot, state, pending(state, self._orders)
         self._counters["publications_taken"] += 1
 
     def _publish(self, publication: Publish, fds: list[int]) -> None:
@@ -299,7 +313,7 @@ class Router:
         order = (state.term, state.seq)
         name = self._assign.name
         try:
-            held = self._snapshot.state if self._snapshot is not None else None
+            held = self._state
             verdict = ruling(held, state)
             if held is not None and verdict is Ruling.AGAIN:
                 self._say(Ack(name, *order, held.revision))
@@ -312,7 +326,7 @@ class Router:
             if table is None:
                 raise SnapshotError(f"unknown table {state.table[:12]}")
             first = self._snapshot is None
-            self._take(RoutingSnapshot.build(table, state))
+            self._take(table, state)
         except SnapshotError as error:
             self._refuse(publication, error)
             return
@@ -322,9 +336,9 @@ class Router:
         self._tell_holding()
 
     def _tell_holding(self) -> None:
-        if self._snapshot is None:
+        state = self._state
+        if state is None:
             return
-        state = self._snapshot.state
         memory = wire.sealed_memfd("state", encode_state(state))
         self._control.send(self._holding(state), (memory, self._tables.descriptor(state.table)))
         os.close(memory)
@@ -357,6 +371,10 @@ class Router:
                 self._connect(frame.to, socket.socket(fileno=fds.pop(0)))
             elif isinstance(frame, wire.Stop):
                 self._driver.stop()
+            elif isinstance(frame, wire.Orders):
+                self._obey(frame.orders)
+            elif isinstance(frame, wire.Look):
+                self._control.send(self._seen())
             wire.close_all(fds)
         if self._control.sock is None:  # the supervisor died: calls go on, the next one will come by the takeover socket
             self._driver.unwatch(fd)
@@ -371,8 +389,7 @@ class Router:
         fds = [sock.fileno() for sock in self._sockets] + self._shared.fds
         holding = None
         memory = None
-        if self._snapshot is not None:
-            state = self._snapshot.state
+        if (state := self._state) is not None:
             holding = self._holding(state)
             memory = wire.sealed_memfd("state", encode_state(state))
             fds += [memory, self._tables.descriptor(state.table)]
@@ -380,6 +397,19 @@ class Router:
         if memory is not None:
             os.close(memory)
         self._log("taken-over")
+
+    def _obey(self, orders: tuple[LocalOrder, ...]) -> None:
+        """Follow what an operator ordered on this node, besides what the controller published."""
+        self._orders = pending(self._state, orders)
+        if self._snapshot is not None and self._state is not None:
+            self._take(self._snapshot.table, self._state)
+        self._control.send(wire.Obeyed(self._assign.slot, max((order.number for order in orders), default=0)))
+        self._observe(monotonic_s())
+        self._log("orders-followed", orders=len(self._orders))
+
+    def _seen(self) -> wire.Seen:
+        observed = msgspec.structs.replace(self._core.observe(monotonic_s()), name=self._assign.name)
+        return seen(self._assign, self._build, self._snapshot, self._state, self._orders, observed)
 
     def _connect(self, to: str, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -389,8 +419,7 @@ class Router:
             self._disconnect()
             self._controller = sock
             self._driver.watch(sock.fileno(), self._controller_ready)
-            held = self._snapshot.state if self._snapshot is not None else None
-            self._say(Hello(self._assign.name, self._assign.slot, os.getpid(), held))
+            self._say(Hello(self._assign.name, self._assign.slot, os.getpid(), self._state, self._build, self._orders))
             self._observe_due_s = 0.0
         else:
             sock.close()
@@ -457,6 +486,7 @@ class Router:
                 local_errors=driver.counters["local_errors"],
                 counters=counters,
                 wanted_names=wanted,
+                orders=self._orders,
             )
         )
         driver.gap_s = 0.0

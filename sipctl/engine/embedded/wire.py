@@ -14,12 +14,13 @@ import fcntl
 import os
 import socket
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from sipctl.control.ports import MAX_FRAME_BYTES
-from sipctl.routing.snapshot import Listen
+from sipctl.control.ports import MAX_FRAME_BYTES, Observe
+from sipctl.routing.local_orders import LocalOrder
+from sipctl.routing.snapshot import Decision, Listen
 
 MAX_PACKET_BYTES = 96 << 10  # of one packet; longer frames go as a memfd
 MAX_FDS = 200  # descriptors in one packet; the kernel allows 253
@@ -45,6 +46,8 @@ class Booted(msgspec.Struct, tag="booted", frozen=True):
 
     role: str
     pid: int
+    build: str = ""  # version of its code; "" of one that did not tell yet
+    layout: str = ""  # how a router lays out its slot's memory; it takes no slot that was laid out otherwise
 
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):
@@ -113,7 +116,39 @@ class Report(msgspec.Struct, tag="report", frozen=True):
     slots: int = 1
 
 
-FromChild = Beat | Booted | Ready | Holding | Generation | Planned | Bound | Remark | Fatal | Report
+class SeenGroup(msgspec.Struct, frozen=True):
+    """One group as a router carries its calls now; operating and admin states by side: primary, BCP."""
+
+    tenants: tuple[str, str]
+    operating: tuple[int, int]  # snapshot.Operating, as this router measured
+    admin: tuple[int, int]  # snapshot.Admin
+    decision: Decision  # with the local orders that stand
+
+
+class Seen(msgspec.Struct, tag="seen", frozen=True):
+    """Answer to `Look`: what a router goes by and what it measured."""
+
+    name: str
+    slot: int
+    pid: int
+    term: int
+    seq: int
+    revision: int
+    orders_taken: int
+    orders: tuple[LocalOrder, ...]  # that it follows and no controller has taken
+    groups: Mapping[str, SeenGroup]
+    observe: Observe
+    build: str = ""
+
+
+class Obeyed(msgspec.Struct, tag="obeyed", frozen=True):
+    """A router follows the local orders up to this number."""
+
+    slot: int
+    number: int
+
+
+FromChild = Beat | Booted | Ready | Holding | Generation | Planned | Bound | Remark | Fatal | Report | Seen | Obeyed
 
 
 # -- supervisor → child --------------------------------------------------------------------------------------------------------
@@ -136,6 +171,7 @@ class Assign(msgspec.Struct, tag="assign", frozen=True):
     sources: tuple[Source, ...]
     distrust: tuple[int, int] | None = None  # (term, seq) that killed a router at boot twice: refuse it
     slots: int = 1
+    orders: tuple[LocalOrder, ...] = ()  # that stand beside what a controller published
 
 
 class Keep(msgspec.Struct, tag="keep", frozen=True):
@@ -157,7 +193,31 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
     reason: str
 
 
-ToChild = Assign | Keep | Link | Stop
+class Orders(msgspec.Struct, tag="orders", frozen=True):
+    """To a router: all local orders of this STATE that no controller has taken; they replace those it had."""
+
+    orders: tuple[LocalOrder, ...]
+
+
+class Look(msgspec.Struct, tag="look", frozen=True):
+    """To a router: tell what you go by and what you measured (`Seen`)."""
+
+
+class Troubles(msgspec.Struct, tag="troubles", frozen=True):
+    """To the controller: what is wrong with this node's processes now, whole; those not named are over. Each is an alarm."""
+
+    texts: Mapping[str, str]
+
+
+class Story(msgspec.Struct, tag="story", frozen=True):
+    """To the controller: what an operator did to this node's processes, for the history."""
+
+    text: str
+    actor: str
+    reason: str
+
+
+ToChild = Assign | Keep | Link | Stop | Orders | Look | Troubles | Story
 
 _encoder = msgspec.msgpack.Encoder()
 _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
