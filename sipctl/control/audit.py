@@ -19,7 +19,7 @@ from sipctl.control.world import Effect, Gone, Happening, Heard, Keys, Ordered, 
 
 MAX_OPEN: Final = 1000  # operations whose end is awaited; of the oldest only the beginning is told then
 MAX_GROUPS: Final = 1000  # named in one entry
-_NOT_WISHED: Final = ("term", "seq", "retired", "resolved")  # of the wishes: they change with everything
+_NOT_WISHED: Final = ("term", "seq", "retired", "resolved", "pending")  # of the wishes: they change with everything
 
 
 class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -137,7 +137,7 @@ class Auditor:
         if after.extra_sources is not before.extra_sources and before.extra_sources:
             ended = [list(one) for one in before.extra_sources if one not in after.extra_sources]
             text = "a trunk may no longer call from its extra addresses: their time is over"
-            return (AuditEntry("operation", "trunk-allow-ended", "sipctl", text, now_s, rule="until", before={"extra": ended}),)
+            return (AuditEntry("operation", "trunk-allow-expired", "sipctl", text, now_s, rule="until", before={"extra": ended}),)
         return ()
 
     def _ordered(self, before: World, command: Command, after: World, effects: tuple[Effect, ...]) -> tuple[AuditEntry, ...]:
