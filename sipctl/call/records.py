@@ -55,7 +55,7 @@ _SERVER: Final = Struct("<IBBHBddH")
 _ATTEMPT_AT: Final = 192
 # attempt, what moves: crc | live, state, flags, status | deadline; what stays: crc | way, sbc, tenant, socket, port | started |
 # branch, host, Request-URI
-_MOVES: Final = Struct("<IBBBxHd")
+_MOVES: Final = Struct("<IBBHHd")
 _STAYS_AT: Final = 20
 _STAYS: Final = Struct("<IIIIIHd48s46s128s")
 _ATTEMPT_STRIDE: Final = 288
