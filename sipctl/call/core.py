@@ -29,6 +29,8 @@ from sipctl.call.relay import ABANDONED, Attempt, InDialog, Relay, SetUp
 from sipctl.call.setup import SetUps
 from sipctl.call.stateless import Stateless
 from sipctl.errors import SipSyntaxError
+from sipctl.routing.board import Board
+from sipctl.routing.counts import Counts
 from sipctl.routing.join import Party, RoutingSnapshot
 from sipctl.routing.live import Live
 from sipctl.routing.snapshot import Admin, Listen, Operating, ProbeSpec, Sbc
@@ -52,6 +54,7 @@ class Core:
 
     __slots__ = (
         "_alarms",
+        "_board",
         "_branch_prefix",
         "_cell_of",
         "_failpoints",
@@ -88,7 +91,9 @@ class Core:
         "ring",
         "sent_s",
         "setups",
+        "shared",
         "slot",
+        "slots",
         "snapshot",
         "socket_of_listen",
         "sockets",
@@ -102,7 +107,7 @@ class Core:
 
     def __init__(
         self, *, slot: int, sockets: tuple[Listen, ...], memory: memoryview, entropy: bytes, unix_minus_mono_s: float,
-        judge: Judge, failpoints: frozenset[str] = frozenset(),
+        judge: Judge, failpoints: frozenset[str] = frozenset(), board: Board | None = None,
     ) -> None:  # fmt: skip
         """A core for one slot.
 
@@ -112,10 +117,14 @@ class Core:
             entropy: 32 random bytes; the key ring until a snapshot brings the real one.
             unix_minus_mono_s: wall clock minus monotonic clock, for records.
             judge: health of this router.
+            board: what this router tells the others of its machine and hears from them; None: there are none.
             failpoints: tests only: "header" makes a message with X-Sipctl-Failpoint raise inside the core.
         """
         assert 0 <= slot < 16 and len(sockets) <= MAX_SOCKETS
         self.slot = slot
+        self.slots = 1 if board is None else len(board.sections)
+        self.shared: Counts | None = None  # limits over all routers; from `adopt` on, when this one has counted
+        self._board = board
         self.sockets = sockets
         self.unix_minus_mono_s = unix_minus_mono_s
         self.records = Records(memory)
@@ -241,6 +250,8 @@ class Core:
     def adopt(self, now_s: float, out: list[tuple[int, bytes, tuple[str, int]]], notes: list[tuple[object, ...]]) -> None:
         """Go on with the calls a dead router left in the slot's memory (CALLS 1.8); once, after the first `swap`."""
         self._enter(now_s, out, notes)
+        if self._board is not None:
+            self.shared = Counts(self._board)
         adopt(self)
 
     def receive(

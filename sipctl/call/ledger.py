@@ -17,6 +17,7 @@ from sipctl.call.relay import Attempt as ClientAttempt
 from sipctl.call.relay import SetUp
 from sipctl.call.verdicts import CALL_ANSWERED, verdict_of
 from sipctl.errors import SipSyntaxError
+from sipctl.routing.counts import ENTRY, SBC, TENANT, TRUNK, Counts, counts_of
 from sipctl.sip.headers import parse_session_expires
 from sipctl.sip.message import SESSION_EXPIRES, Message, parse, usual_to_tag
 from sipctl.sip.timers import T1_S
@@ -24,6 +25,7 @@ from sipctl.sip.timers import T1_S
 if TYPE_CHECKING:
     from sipctl.call.core import Core
     from sipctl.routing.join import RoutingSnapshot
+    from sipctl.routing.live import Live
 
 Names = tuple[dict[tuple[int, int], tuple[str, str, str]], dict[tuple[int, int], tuple[str, str, str]]]
 
@@ -83,7 +85,9 @@ class Ledger:
         self._places.clear()
         self._targets.clear()
         canary = self._core.canary
-        for live in (self._core.live,) if canary is None else (self._core.live, canary.live):
+        lives = (self._core.live,) if canary is None else (self._core.live, canary.live)
+        for live in lives:
+            live.shared = None  # what others read stands until all is counted
             for counts in (live.sbc_calls, live.tenant_calls, live.trunk_calls, live.entry_calls):
                 counts[:] = [0] * len(counts)
         for index in self.calls.values():
@@ -97,20 +101,41 @@ class Ledger:
             for attempt in relay.attempts:
                 if not attempt.told:
                     self._add_sbc(attempt.sbc_id, 1)
+        if self._core.shared is not None:
+            self._publish(self._core.shared, lives)
+
+    def _publish(self, shared: Counts, lives: tuple[Live, ...]) -> None:
+        """Tell the other routers of this machine, by the plan of today."""
+        core, canary = self._core, self._core.canary
+        assert core.snapshot is not None
+        counts = counts_of(core.snapshot, core.live)
+        if canary is not None:
+            counts.update(counts_of(canary.snapshot, canary.live))
+        if shared.publish(counts):
+            core.alarm("limits-not-shared", "too many limits: some of them hold for each router alone")
+        for live in lives:
+            live.shared = shared
 
     def _add(self, trunk_id: int, entry_id: int, tenant_id: int, step: int) -> None:
         snapshot, live = self._core.snapshot, self._core.live
         if snapshot is None:
             return
         index = snapshot.trunk_by_id.get(trunk_id)
+        shared = live.shared
         if index is not None:
             live.trunk_calls[index] += step
+            if shared is not None:
+                shared.note(TRUNK, trunk_id, live.trunk_calls[index])
         index = snapshot.entry_point_by_id.get(entry_id)
         if index is not None:
             live.entry_calls[index] += step
+            if shared is not None:
+                shared.note(ENTRY, entry_id, live.entry_calls[index])
         index = snapshot.tenant_by_id.get(tenant_id)
         if index is not None:
             live.tenant_calls[index] += step
+            if shared is not None:
+                shared.note(TENANT, tenant_id, live.tenant_calls[index])
         if self._core.canary is not None:
             self._core.canary.add(trunk_id, entry_id, tenant_id, step)
 
@@ -118,7 +143,10 @@ class Ledger:
         snapshot = self._core.snapshot
         index = None if snapshot is None else snapshot.sbc_by_id.get(sbc_id)
         if index is not None:
-            self._core.live.sbc_calls[index] += step
+            live = self._core.live
+            live.sbc_calls[index] += step
+            if live.shared is not None:
+                live.shared.note(SBC, sbc_id, live.sbc_calls[index])
         if self._core.canary is not None:
             self._core.canary.add_sbc(sbc_id, step)
 

@@ -48,6 +48,8 @@ from sipctl.call.relay import (
 from sipctl.call.rewrite import Forged, edit_for, forged_of
 from sipctl.errors import SipSyntaxError
 from sipctl.model.outcomes import BUSINESS_CAUSES, CallOutcome, outcome_of_status
+from sipctl.routing.counts import is_over
+from sipctl.routing.groups import over_limit
 from sipctl.routing.resolve import NoRoute, Route, resolve
 from sipctl.routing.rewrite import Edit, called_form, edited
 from sipctl.routing.select import MAX_ATTEMPTS, TRIAL_NO_REPLY_S, Target, arrange
@@ -188,6 +190,11 @@ class SetUps:
         if core.canary is not None:
             core.canary.note_new_call(relay.trunk_id, core.now_s)
         core.ledger.count_in(relay)
+        if core.shared is not None and not relay.asked.priority and is_over(
+            snapshot, core.live, trunk, route.entry_point, relay.arranged[0][0].tenant
+        ):  # fmt: skip
+            self._outrun(relay, route, trunk)
+            return
         relay.record = core.records.open_setup(Base(
             message.data, core.listen_socket(relay.socket), relay.address[0], relay.address[1], relay.trunk_id, relay.entry_id,
             relay.tenant_id, relay.start_s, relay.start_unix_s, relay.cdr_id,
@@ -201,6 +208,17 @@ class SetUps:
         if relay.state == t.IS_PROCEEDING and not relay.status:
             core.forwarder.respond(relay, 100, wire.reply(message, relay.via, 100))
         core.forwarder.rearm(relay)
+
+    def _outrun(self, relay: SetUp, route: Route, trunk: int) -> None:
+        """Another router let a call in at the same instant: this one is too many."""
+        core = self._core
+        snapshot = core.snapshot
+        assert snapshot is not None
+        tenant = relay.arranged[0][0].tenant
+        full = over_limit(snapshot, core.live, trunk, route.entry_point, tenant, core.now_s)
+        assert full is not None
+        core.count(f"limit_{full.limit}")
+        self._end_unrouted(relay, full.status, full.cause, full.reason)
 
     def rest_of(self, message: Message, via: bytes, trunk: int) -> bytes:
         """The INVITE from its sender's Via on, as every attempt carries it."""

@@ -88,7 +88,7 @@ def without_crossing(choice: Choice) -> Choice:
 def is_full(snapshot: RoutingSnapshot, live: Live, tenant: int) -> bool:
     """Whether a tenant has all the calls it may have."""
     most = snapshot.tenants[tenant].max_calls
-    return most is not None and live.tenant_calls[tenant] >= most
+    return most is not None and live.tenant_total(tenant) >= most
 
 
 def over_limit(snapshot: RoutingSnapshot, live: Live, trunk: int, entry_at: int, tenant: int, now_s: float) -> NoRoute | None:
@@ -99,7 +99,7 @@ def over_limit(snapshot: RoutingSnapshot, live: Live, trunk: int, entry_at: int,
         if refused is not None:
             return refused
     entry = snapshot.entry_points[entry_at]
-    if entry.max_calls is not None and live.entry_calls[entry_at] >= entry.max_calls:
+    if entry.max_calls is not None and live.entry_total(entry_at) >= entry.max_calls:
         status, cause = entry.over_limit
         return NoRoute(status, cause, f"entry point {entry.name} has its {entry.max_calls} calls", "entry-point", entry_at)
     if is_full(snapshot, live, tenant):
@@ -116,10 +116,10 @@ def over_trunk_limit(snapshot: RoutingSnapshot, live: Live, trunk: int, entry_at
     if snapshot.trunk_admin[trunk] != Admin.ENABLED:
         wish = Admin(snapshot.trunk_admin[trunk]).name.lower()
         return NoRoute(503, CAUSE_TEMPORARY_FAILURE, f"trunk {sender.name} is {wish}", "trunk-admin", entry_at)
-    if sender.max_calls is not None and live.trunk_calls[trunk] >= sender.max_calls:
+    if sender.max_calls is not None and live.trunk_total(trunk) >= sender.max_calls:
         reason = f"trunk {sender.name} has its {sender.max_calls} calls"
         return NoRoute(503, CAUSE_NO_CIRCUIT, reason, "trunk-max-calls", entry_at)
-    if sender.max_cps is not None and live.trunk_cps(trunk, now_s) >= sender.max_cps:
+    if sender.max_cps is not None and live.trunk_cps_total(trunk, now_s) >= sender.max_cps:
         reason = f"trunk {sender.name} had its {sender.max_cps} new calls within a second"
         return NoRoute(503, CAUSE_CONGESTION, reason, "trunk-max-cps", entry_at)
     return None

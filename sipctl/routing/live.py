@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sipctl.routing.counts import ENTRY, SBC, TENANT, TRUNK, Counts
 from sipctl.routing.snapshot import Operating
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Live:
         "operating",
         "resting_until_s",
         "sbc_calls",
+        "shared",
         "suspect",
         "tenant_calls",
         "trial_due_s",
@@ -60,6 +62,7 @@ class Live:
         self._cps_start_s: list[float] = [0.0] * trunks
         self._cps_now: list[int] = [0] * trunks
         self._cps_last: list[int] = [0] * trunks
+        self.shared: Counts | None = None  # what other routers of this machine count; None: there is one
         self.version = 0  # the owner adds 1 whenever `operating` changes
         self.choices: dict[int, Choice] = {}  # kept by routing/resolve.py for (choices_of, choices_version)
         self.choices_of: object = snapshot
@@ -128,12 +131,39 @@ class Live:
                 self.resting_until_s[index] = 0.0
             self.flagged += bool(self.resting_until_s[index]) or self.suspect[index]
 
+    # -- over all routers of this machine: what limits read ---------------------------------------------------------------------
+
+    def entry_total(self, entry: int) -> int:
+        shared = self.shared
+        return self.entry_calls[entry] + (0 if shared is None else shared.elsewhere(ENTRY, self._entry_ids[entry]))
+
+    def tenant_total(self, tenant: int) -> int:
+        shared = self.shared
+        return self.tenant_calls[tenant] + (0 if shared is None else shared.elsewhere(TENANT, self._tenant_ids[tenant]))
+
+    def trunk_total(self, trunk: int) -> int:
+        shared = self.shared
+        return self.trunk_calls[trunk] + (0 if shared is None else shared.elsewhere(TRUNK, self._trunk_ids[trunk]))
+
+    def sbc_total(self, sbc: int) -> int:
+        shared = self.shared
+        return self.sbc_calls[sbc] + (0 if shared is None else shared.elsewhere(SBC, self._sbc_ids[sbc]))
+
+    def trunk_cps_total(self, trunk: int, now_s: float) -> float:
+        shared = self.shared
+        own = self.trunk_cps(trunk, now_s)
+        return own if shared is None else own + shared.cps_elsewhere(self._trunk_ids[trunk], now_s)
+
     # -- new calls a second ----------------------------------------------------------------------------------------------------
 
     def note_new_call(self, trunk: int, now_s: float) -> None:
         """Count one new call that was let in."""
         self._turn(trunk, now_s)
         self._cps_now[trunk] += 1
+        if self.shared is not None:
+            self.shared.note_window(
+                self._trunk_ids[trunk], self._cps_start_s[trunk], self._cps_now[trunk], self._cps_last[trunk]
+            )  # fmt: skip
 
     def trunk_cps(self, trunk: int, now_s: float) -> float:
         """New calls within the last second: a window that slides, the previous second counted by its share still in view."""

@@ -278,7 +278,7 @@ def _arrange_flagged(route: Route, live: Live, now_s: float) -> tuple[tuple[Targ
     for targets in lists:
         for target in targets:
             sbc = target.sbc
-            if live.resting_until_s[sbc] > now_s or (target.max_calls is not None and live.sbc_calls[sbc] >= target.max_calls):
+            if live.resting_until_s[sbc] > now_s or (target.max_calls is not None and live.sbc_total(sbc) >= target.max_calls):
                 last.append((target, False))
             elif not live.suspect[sbc]:
                 fit.append((target, False))
