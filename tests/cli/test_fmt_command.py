@@ -64,3 +64,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: 
     with pytest.raises(OSError, match="No space"):
         files.replace_text(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_repositorys_own_folders_are_formatted(shell: Shell) -> None:
+    ended = shell("fmt", "--check", str(Path(__file__).parents[2]))
+    assert ended.code == 0 and "nothing to change" in ended.out
