@@ -32,8 +32,8 @@ check: dev ## ruff, mypy and the import rules, in under a minute
 	@$(PY) -m mypy
 	@$(PY) -m pytest -p no:xdist tests/test_tidy.py
 
-sim: dev ## simulated worlds: SEED=n repeats one, SEEDS=n runs that many
-	@$(PY) -m tests.sim.run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+sim: dev ## simulated worlds: SEED=n repeats one, SEEDS=n runs that many, KIND=worlds|troubles|fleets|hours only those
+	@$(PY) -m tests.sim.run $(if $(KIND),--kind $(KIND)) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 bench: native ## CPU and delay per call beside Kamailio, resolve and compile at a million numbers, decision to first call
 	@$(NATIVE) -m bench.bench_resolve

@@ -61,12 +61,15 @@ def run_seed(seed: int) -> Outcome:
 class Fate:
     """Decides what happens to one world."""
 
+    controlled_share = CONTROLLED
+    ready_share = READY
+
     def __init__(self, seed: int) -> None:
         self.dice = Random(seed)
         self.calm = seed % 4 == 0
         self.wishes = Random(f"overlays {seed}")  # dice of their own: worlds without overlays stay what they were
-        self.controlled = self.dice.random() < CONTROLLED
-        self.ready = self.wishes.random() < READY
+        self.controlled = self.dice.random() < self.controlled_share
+        self.ready = self.wishes.random() < self.ready_share
         bcp_percent = self.dice.choice((0, 0, 100, 50))
         self.world = World(seed, self._a_plan(), self._a_weather(), bcp_percent, controlled=self.controlled)
         self.world.invariants.second_leg_s = self._second_leg_s()
@@ -79,16 +82,8 @@ class Fate:
             sbc.behave = self._behaviour_of(name)
 
     def run(self) -> Outcome:
-        world, dice = self.world, self.dice
-        world.network.drop = self._is_cut
-        for _ in range(dice.randrange(8, 26)):
-            world.at(dice.uniform(0.0, HORIZON_S * 0.8), self._place)
-        misfortunes = self._calm_misfortunes() if self.calm else self._misfortunes()
-        for _ in range(dice.randrange(3, 14)):
-            world.at(dice.uniform(0.5, HORIZON_S), dice.choice(misfortunes))
-        for _ in range(self.wishes.randrange(2, 8) if self.ready else 0):
-            world.at(self.wishes.uniform(0.1, HORIZON_S * 0.9), self._switch)
-        world.run(HORIZON_S, max_events=LIVELY_EVENTS)
+        world = self.world
+        self.live()
         self._heal()
         world.finish()
         if self.calm:
@@ -101,6 +96,19 @@ class Fate:
             control.taken if control else 0, control.decisions if control else 0, world.invariants.judged_legs,
             self.switched, world.invariants.judged_places,
         )  # fmt: skip
+
+    def live(self) -> None:
+        """Calls come and misfortunes happen, until the horizon."""
+        world, dice = self.world, self.dice
+        world.network.drop = self._is_cut
+        for _ in range(dice.randrange(8, 26)):
+            world.at(dice.uniform(0.0, HORIZON_S * 0.8), self._place)
+        misfortunes = self._calm_misfortunes() if self.calm else self._misfortunes()
+        for _ in range(dice.randrange(3, 14)):
+            world.at(dice.uniform(0.5, HORIZON_S), dice.choice(misfortunes))
+        for _ in range(self.wishes.randrange(2, 8) if self.ready else 0):
+            world.at(self.wishes.uniform(0.1, HORIZON_S * 0.9), self._switch)
+        world.run(HORIZON_S, max_events=LIVELY_EVENTS)
 
     # -- what the world is made of ---------------------------------------------------------------------------------------------
 

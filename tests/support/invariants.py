@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from sipctl.call.records import ANSWERED, SETUPS
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.sip.timers import TIMER_B_S
 from sipctl.testing.wire import Address, Message, WireError, read
@@ -23,6 +24,7 @@ SECOND_LEG_S: Final = TIMER_B_S + 1.0  # 64·T1, found a second later at most
 LOSSY_LEG_S: Final = SECOND_LEG_S + TIMER_B_S  # where its 2xx or its BYE may have to be repeated for so long
 LEGS_EVERY_S: Final = 1.0
 MAX_ATTEMPTS: Final = 4
+CAPS: Final = {"setups": SETUPS, "answered": ANSWERED}  # records a router's memory has room for
 OWN_FINALS: Final = frozenset({100, 408, 481, 482, 483, 500, 503})  # what a proxy may answer by itself inside a call
 
 
@@ -196,6 +198,8 @@ class Invariants:
     def _said_response(self, message: Message, seen: _Seen) -> None:
         key = (message.status, message.cseq, message.cseq_method, message.from_tag, message.to_tag)
         first = ("INVITE", message.cseq, message.from_tag, "") in seen.heard and message.cseq_method == "INVITE"
+        if message.status >= 300 and key not in seen.replies:
+            self._require(bool(message.first("reason")), f"{message.what} of our own without a Reason")
         if not first:
             own = message.status in OWN_FINALS or message.cseq_method == "CANCEL"
             self._require(own or key in seen.replies, f"{message.what} in a call that none of its ends sent")
@@ -231,6 +235,7 @@ class Invariants:
         if world.now_s >= self._legs_due_s:
             self._legs_due_s = world.now_s + LEGS_EVERY_S
             self.check_legs()
+            self._check_caps()
         breaches = 0
         for ledger in self._ledgers:
             breaches += len(ledger.breaches)
@@ -265,6 +270,13 @@ class Invariants:
         for call_id in [call_id for call_id in self._legs_since if legs.get(call_id, 0) <= 1]:
             del self._legs_since[call_id]
             self.judged_legs += 1
+
+    def _check_caps(self) -> None:
+        """What a router keeps stays within its named limits, whatever comes (I9)."""
+        if self.world.router.core is not None:
+            census = self.world.census()
+            over = {name: census[name] for name, cap in CAPS.items() if census[name] > cap}
+            self._require(not over, f"beyond its limit: {over}")
 
     # -- at the end ------------------------------------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ class RouterHost:
         self.doom: Doom | None = None
         self.paused = False
         self.gap_s = 0.0  # the longest its loop stood still since the controller was told last
+        self.wall_jump_s = 0.0  # what the next process finds the wall clock to have jumped
         self.deaths = 0
         self.adopted: list[dict[str, int]] = []  # census right after each adoption
         self.flows: dict[int, Flow] = {}
@@ -82,8 +83,8 @@ class RouterHost:
         assert self.core is None
         self._next_flow = FLOW_BASE
         self.core = ObservedCore(
-            slot=0, sockets=self.listens, memory=self.memory, entropy=self.entropy, unix_minus_mono_s=UNIX_MINUS_MONO_S,
-            judge=Judge(self.deaths),
+            slot=0, sockets=self.listens, memory=self.memory, entropy=self.entropy,
+            unix_minus_mono_s=UNIX_MINUS_MONO_S + self.wall_jump_s, judge=Judge(self.deaths),
         )  # fmt: skip
         self.snapshot = snapshot
         core = self.core

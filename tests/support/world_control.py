@@ -7,6 +7,7 @@ hold is asserted where it must hold: at the router, which takes publications in 
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ from sipctl.control.reconcile import reconcile
 from sipctl.control.state import adopted, world_of
 from sipctl.control.world import (
     Effect,
+    Faults,
     Gone,
     Happening,
     Heard,
@@ -37,6 +39,7 @@ from sipctl.control.world import Plan as LivePlan
 from sipctl.control.world import World as Knowledge
 from sipctl.errors import SnapshotError
 from sipctl.failover.records import replay
+from sipctl.routing.fence import Ruling, ruling
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.snapshot import RoutingState
 from sipctl.routing.table import Table
@@ -52,6 +55,8 @@ TICK_S: Final = 0.1
 OBSERVE_S: Final = 0.5
 HEAR_S: Final = 1.0  # a new controller waits so long for its router
 HEAR_AGAIN_S: Final = 0.1
+RETRY_S: Final = 1.0  # after a failed write
+KEPT_BACK: Final = 32  # publications remembered to come once more, late
 RESOLVE_S: Final = 0.3  # until a name has its addresses
 STORY: Final = ("decision", "overlay", "switch", "operator", "alarm")
 
@@ -72,6 +77,16 @@ class Control:
         self.taken = 0  # publications that were new to a router
         self.again = 0  # and those that said the same again
         self.answers: list[Answer] = []
+        self.refused = 0  # publications that came too late
+        self.link_s = LINK_S  # how long a frame takes now; on one link none overtakes another
+        self.store_fails = False
+        self.wall_jump_s = 0.0  # of the controller's and the next routers' wall clock
+        self.sent: deque[RoutingState] = deque(maxlen=KEPT_BACK)  # publications, those of dead controllers among them
+        self._free_s = 0.0
+        self._waiting: list[Happening] | None = None  # what a controller that stands still will hear
+        self._newest: Wishes | None = None  # asked to be written
+        self._evidence: dict[tuple[str, int], int] = {}  # (group, epoch) → share at BCP that a record accounts for
+        self._told: dict[str, int] = {}  # share at BCP by group, as was published last
         self.held: RoutingState | None = None  # by the router that lives, or that lived last
         self._link = 0
         self._commands = 0
@@ -117,9 +132,31 @@ class Control:
         if self.knows is None:
             return
         self._world.note(f"the controller dies, successor in {down_s:.3f} s")
-        self.knows = None
+        self.knows = self._waiting = None
         self.deaths += 1
         self._world.at(down_s, self.boot)
+
+    def stand_still(self, gap_s: float) -> None:
+        """The controller stands still, as under SIGSTOP, for less than would have it replaced."""
+        if self.knows is None or self._waiting is not None:
+            return
+        self._world.note(f"the controller stands still for {gap_s} s")
+        self._waiting = []
+        life = self.deaths
+        self._world.at(gap_s, lambda: self.wake() if self.deaths == life else None)
+
+    def wake(self) -> None:
+        """It goes on with what it had not heard meanwhile."""
+        waiting, self._waiting = self._waiting, None
+        for happening in waiting or ():
+            self.put(happening)
+
+    def comes_late(self, state: RoutingState) -> None:
+        """A publication that was held back somewhere reaches the router now, whoever lives meanwhile."""
+        router = self._world.router
+        if router.core is not None and not router.paused:
+            self._world.note(f"term {state.term} seq {state.seq} comes late")
+            self._offered(state, late=True)
 
     def stop(self) -> None:
         """The end of the world: nothing is decided any more."""
@@ -167,11 +204,17 @@ class Control:
         before = self.knows
         if before is None:
             return
+        if self._waiting is not None:
+            self._waiting.append(happening)
+            return
         now_s = self._world.now_s
-        self.knows, effects = reconcile(before, happening, now_s, now_s + UNIX_MINUS_MONO_S)
+        self.knows, effects = reconcile(before, happening, now_s, now_s + UNIX_MINUS_MONO_S + self.wall_jump_s)
         assert (self.knows.term, self.knows.seq) >= (before.term, before.seq), "(term, seq) fell"
         for name, memory in self.knows.groups.items():
             assert name not in before.groups or memory.epoch >= before.groups[name].epoch, f"the epoch of {name} fell"
+        for effect in effects:
+            if isinstance(effect, Record) and effect.record.kind == "group":
+                self._evidence[effect.record.group, effect.record.epoch] = effect.record.after["bcp_percent"]
         for effect in effects:
             self._perform(effect)
 
@@ -179,10 +222,13 @@ class Control:
         world, life, link = self._world, self.deaths, self._link
         match effect:
             case Tell(state):
-                world.at(LINK_S, lambda: self._arrives(link, state))
+                self._has_evidence(state)
+                self.sent.append(state)
+                world.at(self._takes_s(), lambda: self._arrives(link, state))
             case Probe(sbc):
-                world.at(LINK_S, lambda: self._probe(link, sbc))
+                world.at(self._takes_s(), lambda: self._probe(link, sbc))
             case Persist(wishes):
+                self._newest = wishes
                 world.at(WRITE_S, lambda: self._write(life, wishes))
             case Record(record) if record.kind == "group":
                 again = replay(record.before, record.inputs)
@@ -200,9 +246,31 @@ class Control:
             case Say(notice) if notice.kind in STORY:
                 world.note(notice.text)
 
+    def _takes_s(self) -> float:
+        """How long a frame that is said now takes to the router."""
+        at_s = max(self._world.now_s + self.link_s, self._free_s)
+        self._free_s = at_s
+        return at_s - self._world.now_s
+
+    def _has_evidence(self, state: RoutingState) -> None:
+        """No decision without recorded evidence: a share that changed is the one a record of that epoch accounts for."""
+        for name, decision in state.decisions.items():
+            before, self._told[name] = self._told.get(name, 0), decision.bcp_percent
+            if decision.bcp_percent != before:
+                known = self._evidence.get((name, decision.epoch))
+                assert known == decision.bcp_percent, f"{name} goes to {decision} without a record\n{self._world.tail()}"
+
     def _write(self, life: int, wishes: Wishes) -> None:
-        if self.deaths == life:
-            self.wishes = wishes
+        """Write the newest wishes; while the store fails, an alarm, and once more in a second."""
+        if self.deaths != life or wishes is not self._newest:
+            return
+        if self.store_fails:
+            self.put(Faults("write", {"wishes": "the disk is full; it is tried again"}))
+            self._world.at(RETRY_S, lambda: self._write(life, wishes))
+            return
+        self.wishes = wishes
+        if self.knows is not None and any(name.startswith("write:") for name in self.knows.faults):
+            self.put(Faults("write", {}))
 
     # -- the link to the router ------------------------------------------------------------------------------------------------
 
@@ -232,6 +300,7 @@ class Control:
         if self.knows is None or core is None:
             return
         self._link += 1
+        self._free_s = 0.0
         self._say(Hello("router-0", 0, 100 + self._world.router.deaths, self.held))
 
     def _say(self, frame: FromRouter) -> None:
@@ -254,7 +323,7 @@ class Control:
 
     def _check_granted(self, state: RoutingState) -> None:
         """Nothing that was acknowledged is lost, whoever died meanwhile; nothing is published beyond its end."""
-        unix_s = self._world.now_s + UNIX_MINUS_MONO_S
+        unix_s = self._world.now_s + UNIX_MINUS_MONO_S + self.wall_jump_s
         told = {("overlay", name): until for name, until in state.overlays}
         told |= {("switch", name): until for name, until in state.switches}
         for wish, until_unix_s in self.granted.items():
@@ -275,15 +344,22 @@ class Control:
         if router.paused:
             router.later(lambda _: self._arrives(link, state))
             return
-        held = self.held
-        if held is not None:
-            order = (held.term, held.seq)
-            assert (state.term, state.seq) >= order, f"(term, seq) {state.term, state.seq} after {order}\n{world.tail()}"
-            if (state.term, state.seq) == order:
-                assert state == held, f"two states under {order}\n{world.tail()}"
-                self.again += 1
-                self._say(Ack("router-0", state.term, state.seq, state.revision))
-                return
+        self._offered(state, late=False)
+
+    def _offered(self, state: RoutingState, *, late: bool) -> None:
+        """The router judges what it is offered, by the rule of the product."""
+        world, held = self._world, self.held
+        verdict = ruling(held, state)
+        if held is not None and verdict is Ruling.OLDER:
+            assert late, f"(term, seq) {state.term, state.seq} after {held.term, held.seq}\n{world.tail()}"
+            self.refused += 1
+            self._say(Nack("router-0", state.term, state.seq, "older than what is held"))
+            return
+        if verdict is Ruling.AGAIN:
+            assert state == held, f"two states under {state.term, state.seq}\n{world.tail()}"
+            self.again += 1
+            self._say(Ack("router-0", state.term, state.seq, state.revision))
+            return
         try:
             snapshot = RoutingSnapshot.build(self.tables[state.table], state)
         except SnapshotError as error:
