@@ -1,4 +1,4 @@
-"""Hundreds of worlds and fleets whose controllers are in trouble; `make sim KIND=troubles SEED=n` or `KIND=fleets` repeats one."""
+"""Hundreds of worlds and fleets whose controllers are in trouble; `make sim KIND=troubles SEED=n` (or fleets) repeats one."""
 
 from __future__ import annotations
 
