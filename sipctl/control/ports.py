@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from sipctl.routing.local_orders import LocalOrder
+from sipctl.health.observed import Window
 from sipctl.routing.snapshot import RoutingState
 
 MAX_FRAME_BYTES = 64 << 20
@@ -68,6 +69,15 @@ class TrunkObservation(msgspec.Struct, frozen=True):
     last_invite_unix_s: float | None = None
 
 
+class CanaryObservation(msgspec.Struct, frozen=True):
+    """How set-ups ended in one router since it has this canary: answered, busy, failed, cancelled (call/verdicts.py)."""
+
+    revision: int
+    canary: tuple[int, int, int, int]  # of its callers
+    others: tuple[int, int, int, int]  # of all others, over the same time
+    sbcs: Mapping[str, SbcObservation] = {}  # that only its plan has, or reaches at another address
+
+
 class Observe(msgspec.Struct, tag="observe", frozen=True):
     """Periodic (every 500 ms) and at once when an operating state changes; the whole view, not a difference."""
 
@@ -86,6 +96,7 @@ class Observe(msgspec.Struct, tag="observe", frozen=True):
     heard_s: float | None = None  # monotonic instant anything at all was heard
     sent_s: float | None = None
     alarms: tuple[tuple[str, str], ...] = ()  # that stand in this router: (slug, sentence)
+    canary: CanaryObservation | None = None
     orders: tuple[LocalOrder, ...] = ()  # local orders it follows and that no controller has taken
 
 
@@ -131,13 +142,17 @@ class Command(msgspec.Struct, tag="command", frozen=True):
     reason: str
     dry_run: bool = False
     force: tuple[str, ...] = ()  # names of safety rules to override
+    role: str = "operator"  # of the token
+    token_at_unix_s: float = 0.0  # when it was made
+    made_by: tuple[str, ...] = ()  # the token that made it, the one that made that one, …
+    break_glass: bool = False  # approvals do not stop it, nor rules that are named; who may is the plan's
 
 
 class Answer(msgspec.Struct, tag="answer", frozen=True):
     """The controller's reply; several may follow one Command (accepted, then done once every router has it)."""
 
     id: str
-    status: str  # "accepted" | "done" | "refused" | "conflict" | "invalid" | "failed"
+    status: str  # "accepted" | "going" | "done" | "proposed" | "refused" | "conflict" | "invalid" | "failed" | "aborted"
     text: str  # one sentence
     code: str = ""  # stable slug: rule name when refused
     hint: str = ""
@@ -170,7 +185,16 @@ class WriteFailed(msgspec.Struct, tag="write-failed", frozen=True):
     text: str
 
 
-FromDesk = Command | WriteFailed
+class CallReport(msgspec.Struct, tag="call-report", frozen=True):
+    """What live calls showed the desk, every REPORT_S; the whole view, not a difference. Entry points stay with the desk."""
+
+    at_s: float  # monotonic
+    since_s: float  # monotonic instant since when it has missed nothing that reached it
+    windows: Mapping[str, Mapping[str, tuple[Window, ...]]]  # by kind (health/observed.py KINDS) and name, over each of SPANS
+    late: int = 0  # events that came while the desk caught up with itself, and were not counted; since its start
+
+
+FromDesk = Command | WriteFailed | CallReport
 ToDesk = Answer | View | Notice
 
 
@@ -221,8 +245,12 @@ class Wishes(msgspec.Struct, frozen=True):
     extra_sources: tuple[tuple[str, str, float], ...] = ()
     overlays: Mapping[str, Any] = {}  # those that are on: since, until, who, why
     switches: Mapping[str, Any] = {}
+    proposals: Mapping[str, Any] = {}  # changes that wait for a second person
+    glass: Mapping[str, Any] = {}  # broken now: by whom, why, until when
+    pending: tuple[Any, ...] = ()  # operations that go on
     retired: tuple[Any, ...] = ()
     resolved: Mapping[str, Any] = {}  # last good DNS answers
+    orders_taken: int = 0  # number of the newest local order that was adopted
     term: int = 0
     seq: int = 0
 
@@ -230,7 +258,6 @@ class Wishes(msgspec.Struct, frozen=True):
 class Store(Protocol):
     """Durable memory. Every method may block and may raise StoreError: call it from the store's own thread."""
 
-    orders_taken: int = 0  # number of the newest local order that was adopted
     def load_wishes(self) -> Wishes: ...
     def save_wishes(self, wishes: Wishes) -> None: ...
     def take_term(self, at_least: int) -> int: ...

@@ -2,6 +2,7 @@
 
     STATE/snapshots/0/state            what was decided and wished, with the term and seq it was published under
     STATE/snapshots/0/<hash>.table     the compiled plan that state is meant for
+    STATE/snapshots/0/<hash>.table     while a canary runs also its table
     STATE/snapshots/1/…                the same, one publication apart
 
 Each directory is self-contained: nothing in it refers to the other. A write goes to the directory that holds the older
@@ -71,6 +72,7 @@ class Found:
     number: int
     state: RoutingState
     table: Path
+    canary: Path | None = None  # the table of the state's canary; None if there is none, or its file is gone
 
     @property
     def order(self) -> tuple[int, int]:
@@ -93,7 +95,7 @@ class Generations:
                     state = decode_state(file.read(MAX_STATE_BYTES + _HEAD_BYTES + 1))
                 if not _is_hash(state.table):
                     raise SnapshotError("the state names no table")
-                whole.append(Found(number, state, self._table(number, state.table)))
+                whole.append(Found(number, state, self._table(number, state.table), self._canary(number, state)))
             except FileNotFoundError:
                 continue
             except (OSError, SnapshotError) as error:
@@ -101,9 +103,11 @@ class Generations:
         whole.sort(key=lambda generation: generation.order, reverse=True)
         return whole, faults
 
-    def write(self, state: RoutingState, table: bytes | memoryview) -> int:
+    def write(self, state: RoutingState, table: bytes | memoryview, canary: bytes | memoryview | None = None) -> int:
         """Make this the newest generation, in place of the older one; returns its directory's number.
 
+        Args:
+            canary: the table of the state's canary, if it has one.
         Raises: StoreError if the disk refuses; what was there before is whole then.
         """
         whole, _ = self.found()
@@ -115,13 +119,24 @@ class Generations:
             target = self._table(number, state.table)
             if not _holds(target, table):
                 replace_file(target, table)
+            kept = [target, place / "state"]
+            if canary is not None and state.canary is not None:
+                kept.append(self._table(number, state.canary.table))
+                if not _holds(kept[-1], canary):
+                    replace_file(kept[-1], canary)
             replace_file(place / "state", encode_state(state))
             for leftover in place.iterdir():
-                if leftover not in (target, place / "state"):
+                if leftover not in kept:
                     leftover.unlink()
         except OSError as error:
             raise StoreError(f"generation {number} was not written: {error.strerror or error}") from error
         return number
+
+    def _canary(self, number: int, state: RoutingState) -> Path | None:
+        if state.canary is None or not _is_hash(state.canary.table):
+            return None
+        path = self._table(number, state.canary.table)
+        return path if path.is_file() else None
 
     def _table(self, number: int, name: str) -> Path:
         return self._root / str(number) / f"{name}.table"

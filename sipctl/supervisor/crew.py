@@ -16,6 +16,7 @@ from pathlib import Path
 from sipctl.clock import monotonic_s
 from sipctl.engine.embedded import wire
 from sipctl.engine.embedded.shared import Shared
+from sipctl.routing.local_orders import LocalOrder
 from sipctl.routing.snapshot import Listen
 from sipctl.supervisor.children import Child, spawn
 from sipctl.supervisor.hand_off import DeathBoard
@@ -29,6 +30,7 @@ MAX_BACKOFF_S = 5.0
 CALM_S = 30.0  # a child that lived so long starts anew without delay
 STOP_TIMEOUT_S = 5.0
 BOOT_DEATHS_BEFORE_OLDEST = 2
+LOOP_DEATHS = 3  # so many in a row are told as an alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Crew:
         self.solo: dict[str, Child] = {}  # controller and desk
         self.backoff = {role: Backoff() for role in (*settings.roles, "router")}
         self.wanted_api = settings.api
+        self.orders: tuple[LocalOrder, ...] = ()  # given on this node, and not taken by a controller yet
         self._settings = settings
         self._state = state
         self._snapshots = snapshots
@@ -123,6 +126,25 @@ class Crew:
             if self._noted.get(name) != (pid, is_ready):
                 self._state.note_process(name, pid, is_ready=is_ready)
         self._noted = told
+
+    def troubles(self, now_s: float) -> dict[str, str]:
+        """What is wrong with processes now: each an alarm for as long as it stands."""
+        found = {}
+        for role, backoff in self.backoff.items():
+            if backoff.failures < LOOP_DEATHS:
+                continue
+            child = self.solo.get(role)
+            if child is not None and now_s - child.started_s > CALM_S:
+                backoff.failures = 0
+                continue
+            words = f"its last words are in {self._state.log / (role + '.stderr')}"
+            name = "a spare router" if role == "router" else f"the {role}"
+            found[role] = f"{name} has ended {backoff.failures} times shortly after its start, and is started again; {words}"
+        for slot in self.slots:
+            if slot.boot_deaths >= LOOP_DEATHS:
+                words = f"its last words are in {self._state.log / 'router.stderr'}"
+                found[slot.router_name] = f"router {slot.router_name} has died {slot.boot_deaths} times while booting; {words}"
+        return found
 
     # -- beginning -------------------------------------------------------------------------------------------------------------
 
@@ -223,10 +245,10 @@ class Crew:
         fds = [sock.fileno() for sock in self.sockets] + self.shared.fds
         sources = []
         for snapshot in self._snapshots.best_first(oldest_only=slot.boot_deaths >= BOOT_DEATHS_BEFORE_OLDEST):
-            sources.append(wire.Source(snapshot.name, len(fds)))
-            fds += [snapshot.state_fd, snapshot.table_fd]
+            sources.append(wire.Source(snapshot.name, len(fds), len(snapshot.table_fds)))
+            fds += [snapshot.state_fd, *snapshot.table_fds]
         name, node = slot.router_name, self._settings.node
-        frame = wire.Assign(slot.number, name, node, self.listens, tuple(sources), slot.distrust, self.shared.slots)
+        frame = wire.Assign(slot.number, name, node, self.listens, tuple(sources), slot.distrust, self.shared.slots, self.orders)
         child.send(frame, fds)
         for role, solo in self.solo.items():
             _join(child, name, solo, role)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from sipctl.engine.embedded import wire
 from sipctl.engine.embedded.tables import MAX_TABLE_BYTES
 from sipctl.engine.generation import Found, Generations
 from sipctl.errors import SnapshotError
-from sipctl.routing.snapshot import Listen
+from sipctl.routing.snapshot import Listen, RoutingState
 from sipctl.routing.table import load_table
 
 
@@ -23,9 +25,14 @@ class Snapshot:
     revision: int
     state_fd: int
     table_fd: int
+    canary_fd: int | None = None  # the table of the state's canary
+
+    @property
+    def table_fds(self) -> tuple[int, ...]:
+        return (self.table_fd,) if self.canary_fd is None else (self.table_fd, self.canary_fd)
 
     def close(self) -> None:
-        wire.close_all((self.state_fd, self.table_fd))
+        wire.close_all((self.state_fd, *self.table_fds))
 
 
 class Snapshots:
@@ -35,10 +42,12 @@ class Snapshots:
         self._generations = generations
         self._disk: list[Snapshot] = []
         self._held: Snapshot | None = None
+        self._newest: RoutingState | None = None  # on disk
 
     def refresh(self) -> list[str]:
         """Open what lies on disk now; returns a sentence for each generation that cannot be used."""
         found, faults = self._generations.found()
+        self._newest = found[0].state if found else None
         fresh = []
         for name, generation in zip(("newest", "older"), found, strict=False):
             try:
@@ -50,14 +59,23 @@ class Snapshots:
         self._disk = fresh
         return faults
 
-    def hold(self, holding: wire.Holding, state_fd: int, table_fd: int) -> None:
+    def orders_taken(self) -> int:
+        """Number of the newest local order that the newest state on disk holds."""
+        return self._newest.orders_taken if self._newest is not None else 0
+
+    def groups(self) -> Collection[str]:
+        """Names of the groups in the newest state on disk."""
+        return self._newest.decisions.keys() if self._newest is not None else ()
+
+    def hold(self, holding: wire.Holding, state_fd: int, table_fd: int, canary_fd: int | None = None) -> None:
         """A router took a snapshot: whoever follows any of them begins with the newest that one holds."""
-        if self._held is not None and (holding.term, holding.seq) < self._held.order:
-            wire.close_all((state_fd, table_fd))
+        held = Snapshot("held", (holding.term, holding.seq), holding.revision, state_fd, table_fd, canary_fd)
+        if self._held is not None and held.order < self._held.order:
+            held.close()
             return
         if self._held is not None:
             self._held.close()
-        self._held = Snapshot("held", (holding.term, holding.seq), holding.revision, state_fd, table_fd)
+        self._held = held
 
     def best_first(self, *, oldest_only: bool) -> list[Snapshot]:
         """In the order a router tries them; only the oldest there is after two deaths at boot."""
@@ -76,14 +94,20 @@ class Snapshots:
 
 
 def _open(name: str, generation: Found) -> Snapshot:
-    """Copy the table into sealed memory: a file could be cut under the router that maps it."""
-    table = os.open(generation.table, os.O_RDONLY | os.O_CLOEXEC)
+    """Open its state, and copy its tables."""
+    table = _sealed(generation.table)
+    canary = None if generation.canary is None else _sealed(generation.canary)
+    state = os.open(generation.table.parent / "state", os.O_RDONLY | os.O_CLOEXEC)
+    return Snapshot(name, generation.order, generation.state.revision, state, table, canary)
+
+
+def _sealed(path: Path) -> int:
+    """A table in sealed memory: a file could be cut under the router that maps it."""
+    table = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        data = wire.read_fd(table, limit=MAX_TABLE_BYTES)
+        return wire.sealed_memfd("table", wire.read_fd(table, limit=MAX_TABLE_BYTES))
     finally:
         os.close(table)
-    state = os.open(generation.table.parent / "state", os.O_RDONLY | os.O_CLOEXEC)
-    return Snapshot(name, generation.order, generation.state.revision, state, wire.sealed_memfd("table", data))
 
 
 def _listens(fd: int) -> tuple[Listen, ...]:

@@ -27,10 +27,14 @@ from sipctl.clock import monotonic_s
 from sipctl.engine.embedded import wire
 from sipctl.engine.generation import Generations
 from sipctl.errors import EngineError
+from sipctl.supervisor import local_wire
 from sipctl.supervisor.children import Child
 from sipctl.supervisor.crew import Crew, Settings
 from sipctl.supervisor.diary import Diary
+from sipctl.supervisor.door import Client, Door
+from sipctl.supervisor.emergency import Emergency
 from sipctl.supervisor.hand_off import make_shared
+from sipctl.supervisor.order_book import OrderBook
 from sipctl.supervisor.snapshots import Snapshots
 from sipctl.supervisor.state_dir import StateDir
 from sipctl.supervisor.takeover import inherit
@@ -38,6 +42,7 @@ from sipctl.supervisor.takeover import inherit
 __all__ = ["Settings", "Supervisor"]
 
 TURN_S = 0.1
+FRESH_S = 1.5  # who was not heard for longer does not serve
 STALL_S = 0.5  # a turn of ours longer than this excuses the heartbeats that we did not read
 MAX_START_FAILURES = 5
 
@@ -52,6 +57,10 @@ class Supervisor:
         self._note = Diary(self._state).note
         self._snapshots = Snapshots(Generations(self._state.snapshots))
         self._crew = Crew(settings, self._state, self._snapshots, os.getpid(), self._note)
+        self._door = Door(self._state)
+        book = OrderBook(self._state.root)
+        self._emergency = Emergency(self._crew, book, self._snapshots, self._note, self._serves, lambda: dict(self._troubles))
+        self._troubles: dict[str, str] = {}
         self._api = ""  # where the desk serves now, once it said so
         self._revision = 0
         self._is_announced = False
@@ -99,9 +108,9 @@ class Supervisor:
         if len(crew.slots) != wanted:
             self._remark(f"{len(crew.slots)} routers go on: another number, {wanted}, takes effect once sipctl was stopped")
         if inherited.holding is not None:
-            holding, state_fd, table_fd = inherited.holding
+            holding, held_fds = inherited.holding
             self._revision = holding.revision
-            self._snapshots.hold(holding, state_fd, table_fd)
+            self._snapshots.hold(holding, *held_fds)
         if inherited.sockets:
             crew.listens, crew.sockets = inherited.listens, inherited.sockets
         else:
@@ -111,6 +120,9 @@ class Supervisor:
             if listens is not None:
                 crew.open_sockets(listens)
         crew.take_in(inherited)
+        self._emergency.begin()
+        if fault := self._door.open():
+            self._remark(fault)
 
     # -- the loop --------------------------------------------------------------------------------------------------------------
 
@@ -133,13 +145,18 @@ class Supervisor:
                 if child.has_ended():
                     self._bury(child, now_s)
                 elif (fault := child.fault(now_s)) is not None:
-                    self._note(f"{crew.name(child)}, process {child.pid}, is killed: {fault}")
+                    self._tell_story(f"{crew.name(child)}, process {child.pid}, is killed: {fault}")
                     child.kill()
+            for client, request in self._door.requests(now_s):
+                self._asked(client, request, now_s)
+            self._emergency.turn(now_s)
+            self._tell_troubles(now_s)
             self._announce()
 
     def _wait(self) -> None:
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
+        self._door.register(poll)
         for child in self._crew.children():
             poll.register(child.pidfd, select.POLLIN)
             if child.sock is not None:
@@ -162,6 +179,7 @@ class Supervisor:
         crew = self._crew
         if isinstance(frame, wire.Booted):
             child.is_booted = True
+            child.build, child.layout = frame.build, frame.layout
             crew.note_processes()
         elif isinstance(frame, wire.Ready):
             child.is_ready = True
@@ -170,16 +188,23 @@ class Supervisor:
                 crew.slots[child.slot].boot_deaths = 0
             crew.note_processes()
             self._note(f"{crew.name(child)} reads: snapshot {frame.generation}, revision {frame.revision}, {frame.calls} calls")
-        elif isinstance(frame, wire.Holding) and len(fds) == 2:
+        elif isinstance(frame, wire.Holding) and len(fds) in (2, 3):
             self._revision = frame.revision
             slot = crew.slots[frame.slot]
             if slot.distrust is not None and (frame.term, frame.seq) > slot.distrust:
                 slot.distrust = None
-            self._snapshots.hold(frame, fds.pop(0), fds.pop(0))
+            held_fds = fds[:]
+            fds.clear()
+            self._snapshots.hold(frame, *held_fds)
         elif isinstance(frame, wire.Generation):
             for fault in self._snapshots.refresh():
                 self._note(fault)
+            self._emergency.settle()
+        elif isinstance(frame, wire.Seen | wire.Obeyed):
+            self._emergency.heard(child, frame)
         elif isinstance(frame, wire.Planned):
+            child.is_ready = True
+            child.send(wire.Troubles(self._troubles))
             self._plan(frame)
         elif isinstance(frame, wire.Bound):
             child.is_ready = True
@@ -237,6 +262,39 @@ class Supervisor:
         api = f"API http://{self._api}, " if self._api else ""
         self._say(f"sipctl carries calls: {api}sockets {' '.join(where)}, revision {self._revision}, STATE {self._state.root}")
 
+    # -- people and the controller ---------------------------------------------------------------------------------------------
+
+    def _asked(self, client: Client, request: local_wire.Request, now_s: float) -> None:
+        if isinstance(request, local_wire.Renew):
+            client.end(local_wire.End("invalid", "this build does not replace its processes one by one"))
+        else:
+            self._emergency.ask(client, request, now_s)
+
+    def _serves(self) -> bool:
+        """Does a controller decide, and does its API answer?"""
+        now_s = monotonic_s()
+        both = [self._crew.solo.get(role) for role in ("controller", "desk")]
+        return all(one is not None and one.is_ready and not one.is_stopping and now_s - one.beat_s < FRESH_S for one in both)
+
+    def _tell_troubles(self, now_s: float) -> None:
+        """What is wrong with processes is an alarm of the controller's, and a line of our own if there is none to hear it."""
+        troubles = self._crew.troubles(now_s)
+        if troubles == self._troubles:
+            return
+        for name in troubles.keys() - self._troubles.keys():
+            self._note(troubles[name])
+        self._troubles = troubles
+        controller = self._crew.solo.get("controller")
+        if controller is not None:
+            controller.send(wire.Troubles(troubles))
+
+    def _tell_story(self, text: str, actor: str = "sipctl", reason: str = "") -> None:
+        """A line of our log, and of the history."""
+        self._note(text)
+        controller = self._crew.solo.get("controller")
+        if controller is not None:
+            controller.send(wire.Story(text, actor, reason))
+
     # -- ending ----------------------------------------------------------------------------------------------------------------
 
     def _handle_signals(self) -> None:
@@ -251,6 +309,7 @@ class Supervisor:
     def _stop_all(self) -> None:
         reason = self._stop_reason or "failed"
         self._note(f"stopping: {reason}")
+        self._door.close()
         self._crew.stop_all(reason)
         self._state.clear_run()
         self._state.unlock()

@@ -37,7 +37,7 @@ class Inheritance:
     listens: tuple[Listen, ...] = ()
     sockets: list[socket.socket] = field(default_factory=list)
     shared: Shared | None = None
-    holding: tuple[wire.Holding, int, int] | None = None
+    holding: tuple[wire.Holding, list[int]] | None = None  # with its descriptors: state, table, the canary's table if any
     story: list[str] = field(default_factory=list)  # what was done, a sentence each
 
 
@@ -131,10 +131,10 @@ def _keep(report: wire.Report, fds: list[int], found: Inheritance) -> None:
         wire.close_all(fds)
         return
     rest = fds[count + size :]
-    if report.holding is not None and len(rest) == 2 and _is_newer(report.holding, found.holding):
+    if report.holding is not None and len(rest) in (2, 3) and _is_newer(report.holding, found.holding):
         if found.holding is not None:
-            wire.close_all(found.holding[1:])
-        found.holding = (report.holding, rest[0], rest[1])
+            wire.close_all(found.holding[1])
+        found.holding = (report.holding, rest)
     else:
         wire.close_all(rest)
     if not found.sockets or (report.slot is not None and len(found.routers) == 1):
@@ -149,5 +149,5 @@ def _keep(report: wire.Report, fds: list[int], found: Inheritance) -> None:
         wire.close_all(fds[: count + size])
 
 
-def _is_newer(holding: wire.Holding, known: tuple[wire.Holding, int, int] | None) -> bool:
+def _is_newer(holding: wire.Holding, known: tuple[wire.Holding, list[int]] | None) -> bool:
     return known is None or (holding.term, holding.seq) > (known[0].term, known[0].seq)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from sipctl.call.core import Core
-from sipctl.control.ports import Observe, SbcObservation, TrunkObservation
+from sipctl.control.ports import CanaryObservation, Observe, SbcObservation, TrunkObservation
+from sipctl.routing.join import RoutingSnapshot
+from sipctl.routing.live import Live
 
 MAX_STRANGERS_TOLD = 64
 # Told from the first second on, as 0: what begins at 1 has no rate in a monitoring system. (`refused_CODE` begins when it does.)
@@ -36,13 +38,7 @@ class ObservedCore(Core):
         if snapshot is not None:
             live = self.live
             for at, sbc in enumerate(snapshot.sbcs):
-                measured = self.judge.observation(int(sbc.id), now_s)
-                sbcs[sbc.name] = SbcObservation(
-                    operating=measured.operating, reason=measured.reason, since_s=measured.since_s,
-                    resting_s=max(measured.resting_s, live.resting_until_s[at] - now_s, 0.0), suspect=live.suspect[at],
-                    calls=live.sbc_calls[at], missed_probes=measured.missed_probes, last_missed_s=measured.last_missed_s,
-                    last_heard_s=measured.last_heard_s, last_sent_s=measured.last_sent_s, probe_rtt_ms=measured.probe_rtt_ms,
-                )  # fmt: skip
+                sbcs[sbc.name] = self._observed_sbc(snapshot, live, at, now_s)
             for at, trunk in enumerate(snapshot.trunks):
                 trunks[trunk.name] = TrunkObservation(
                     live.trunk_calls[at], round(live.trunk_cps(at, now_s)), self.invite_times.get(int(trunk.id))
@@ -56,7 +52,27 @@ class ObservedCore(Core):
             name="", at_s=now_s, sbcs=sbcs, trunks=trunks, entry_points=entry_points, tenants=tenants, calls=self.calls,
             loop_gap_s=0.0, local_errors=0, counters=counters,
             strangers=tuple((host, int(seen[0]), seen[1]) for host, seen in latest),
-            heard_s=self.heard_s, sent_s=self.sent_s, alarms=self.standing_alarms(),
+            heard_s=self.heard_s, sent_s=self.sent_s, alarms=self.standing_alarms(), canary=self._observed_canary(now_s),
+        )  # fmt: skip
+
+    def _observed_canary(self, now_s: float) -> CanaryObservation | None:
+        canary = self.canary
+        if canary is None:
+            return None
+        sbcs = {canary.snapshot.sbcs[at].name: self._observed_sbc(canary.snapshot, canary.live, at, now_s) for at in canary.own}
+        answered, busy, failed, cancelled = canary.counts
+        theirs = canary.others
+        return CanaryObservation(
+            canary.revision, (answered, busy, failed, cancelled), (theirs[0], theirs[1], theirs[2], theirs[3]), sbcs
+        )
+
+    def _observed_sbc(self, snapshot: RoutingSnapshot, live: Live, at: int, now_s: float) -> SbcObservation:
+        measured = self.judge.observation(int(snapshot.sbcs[at].id), now_s)
+        return SbcObservation(
+            operating=measured.operating, reason=measured.reason, since_s=measured.since_s,
+            resting_s=max(measured.resting_s, live.resting_until_s[at] - now_s, 0.0), suspect=live.suspect[at],
+            calls=live.sbc_calls[at], missed_probes=measured.missed_probes, last_missed_s=measured.last_missed_s,
+            last_heard_s=measured.last_heard_s, last_sent_s=measured.last_sent_s, probe_rtt_ms=measured.probe_rtt_ms,
         )  # fmt: skip
 
     def probe_now(self, sbc: str, now_s: float) -> None:

@@ -199,7 +199,7 @@ class Router:
         self._tables = Tables()
         self._snapshot: RoutingSnapshot | None = None
         self._state: RoutingState | None = None  # as published; the snapshot is built of it and of the local orders
-        self._taking: tuple[Publish, Generator[None, None, Table]] | None = None
+        self._taking: tuple[Publish, Generator[None, None, None]] | None = None
         self._controller: socket.socket | None = None
         self._beat_due_s = 0.0
         self._observe_due_s = 0.0
@@ -243,6 +243,8 @@ class Router:
             try:
                 state = decode_state(wire.read_fd(self._source_fds[source.at]))
                 table = self._tables.take(os.dup(self._source_fds[source.at + 1]))
+                for more in range(2, source.tables + 1):
+                    self._tables.take(os.dup(self._source_fds[source.at + more]))
                 self._take(table, state)
             except (SnapshotError, OSError) as error:
                 faults.append(f"{source.name}: {error}")
@@ -254,7 +256,8 @@ class Router:
 
     def _take(self, table: Table, state: RoutingState) -> None:
         """Raises: SnapshotError if the two do not fit; what was held before is held then."""
-        snapshot = RoutingSnapshot.build(table, with_orders(state, self._orders))
+        canary = None if state.canary is None else self._tables.table(state.canary.table)
+        snapshot = RoutingSnapshot.build(table, with_orders(state, self._orders), canary)
         self._core.swap(snapshot, monotonic_s())
         self._snapshot, self._state, self._orders = snapshot, state, pending(state, self._orders)
         self._counters["publications_taken"] += 1
@@ -262,7 +265,8 @@ class Router:
     def _publish(self, publication: Publish, fds: list[int]) -> None:
         """Take a publication; one that brings a table is checked in steps, between calls, and nothing else is read meanwhile."""
         if fds and self._snapshot is not None:
-            self._taking = publication, self._tables.taking(fds.pop(0))
+            self._taking = publication, self._tables.taking_all(fds)
+            fds.clear()
             self._driver.has_work = True
             self._driver.idle_until_s = 0.0
             if self._controller is not None:
@@ -270,7 +274,7 @@ class Router:
             self._take_on()  # the first step at once: from then on the steps own the descriptor
             return
         try:
-            if fds:
+            while fds:
                 self._tables.take(fds.pop(0))
         except SnapshotError as error:
             self._refuse(publication, error)
@@ -325,6 +329,8 @@ class Router:
             table = self._tables.table(state.table)
             if table is None:
                 raise SnapshotError(f"unknown table {state.table[:12]}")
+            if state.canary is not None and self._tables.table(state.canary.table) is None:
+                raise SnapshotError(f"unknown table {state.canary.table[:12]} of the canary")
             first = self._snapshot is None
             self._take(table, state)
         except SnapshotError as error:
@@ -340,8 +346,15 @@ class Router:
         if state is None:
             return
         memory = wire.sealed_memfd("state", encode_state(state))
-        self._control.send(self._holding(state), (memory, self._tables.descriptor(state.table)))
+        self._control.send(self._holding(state), (memory, *self._table_fds(state)))
         os.close(memory)
+
+    def _table_fds(self, state: RoutingState) -> list[int]:
+        """Its table's descriptor, then its canary's table's."""
+        names = [state.table]
+        if state.canary is not None and self._tables.table(state.canary.table) is not None:
+            names.append(state.canary.table)
+        return [self._tables.descriptor(name) for name in names]
 
     def _holding(self, state: RoutingState) -> wire.Holding:
         return wire.Holding(self._assign.slot, state.term, state.seq, state.revision)
@@ -392,7 +405,7 @@ class Router:
         if (state := self._state) is not None:
             holding = self._holding(state)
             memory = wire.sealed_memfd("state", encode_state(state))
-            fds += [memory, self._tables.descriptor(state.table)]
+            fds += [memory, *self._table_fds(state)]
         self._control.send(wire.Report(os.getpid(), self._assign.slot, self._assign.listens, holding, self._shared.slots), fds)
         if memory is not None:
             os.close(memory)

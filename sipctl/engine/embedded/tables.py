@@ -11,7 +11,7 @@ from sipctl.engine.embedded.wire import read_fd, sealed_memfd
 from sipctl.errors import SnapshotError
 from sipctl.routing.table import Table, load_steps
 
-MAX_TABLES = 3  # the live one, the one before, and one being taken
+MAX_TABLES = 4  # the live one, a canary's, the one before, and one being taken
 MAX_TABLE_BYTES = 1 << 30
 
 _NEEDED = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK
@@ -82,9 +82,23 @@ class Tables:
             os.close(self._held.pop(oldest)[0])
         return table
 
+    def taking_all(self, fds: list[int]) -> Generator[None, None, None]:
+        """Take several tables, one after the other; takes every descriptor over, also if it is closed early."""
+        left = fds[:]
+        try:
+            while left:
+                yield from self.taking(left.pop(0))
+        finally:
+            for fd in left:
+                os.close(fd)
+
     def table(self, name: str) -> Table | None:
-        held = self._held.get(name)
-        return held[1] if held is not None else None
+        """A table by its hash; the one asked for last is let go of last."""
+        held = self._held.pop(name, None)
+        if held is None:
+            return None
+        self._held[name] = held
+        return held[1]
 
     def descriptor(self, name: str) -> int:
         """The descriptor to hand on; still owned here."""

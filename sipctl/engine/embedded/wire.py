@@ -60,7 +60,7 @@ class Ready(msgspec.Struct, tag="ready", frozen=True):
 
 
 class Holding(msgspec.Struct, tag="holding", frozen=True):
-    """A router took a snapshot. Descriptors: a sealed memfd of the encoded RoutingState, and the table's."""
+    """A router took a snapshot. Descriptors: a sealed memfd of the encoded RoutingState, the table's, the canary's if any."""
 
     slot: int
     term: int
@@ -155,10 +155,11 @@ FromChild = Beat | Booted | Ready | Holding | Generation | Planned | Bound | Rem
 
 
 class Source(msgspec.Struct, frozen=True):
-    """One snapshot a router may boot with; its two descriptors (state, table) stand at `at` and `at + 1` of the packet."""
+    """One snapshot a router may boot with; its descriptors (state, then tables) stand from `at` on in the packet."""
 
     name: str  # "held" | "newest" | "older"
     at: int
+    tables: int = 1  # 2: the second is the canary's
 
 
 class Assign(msgspec.Struct, tag="assign", frozen=True):
