@@ -245,6 +245,7 @@ class Judge:
         if cell is None or not cell.restore(data, now_s):
             return False
         cell.next_s = now_s
+        cell.waiting_s = None
         self._wake(now_s)
         if cell.operating != _UNKNOWN:
             self._tell(cell, now_s)
