@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Final
 
-from sipctl.control.case import ADMIN_WORDS, Case, Change, No, Stopped, names_of, not_pinned
-from sipctl.control.world import World
+from sipctl.control.case import ADMIN_WORDS, Case, Change, No, Stopped, check_room, check_sight, names_of, not_pinned
+from sipctl.control.following import Follow
+from sipctl.control.op_changes import drained
+from sipctl.control.safety import both_off, calls_of_node, calls_of_sbc, calls_of_tenant, groups_of_tenants, is_usable
 from sipctl.failover.memory import BCP, PRIMARY, Order
-from sipctl.routing.snapshot import Admin, Group, Operating
+from sipctl.routing.snapshot import Admin, Group
 
 MAX_EXTRA_SOURCES: Final = 256
 
@@ -19,20 +21,28 @@ def sbc_admin(case: Case) -> Change:
     assert edge is not None
     name, state = case.known("sbc", case.text("sbc"), edge.tenants_of_sbc), ADMIN_WORDS[case.choice("state", ADMIN_WORDS)]
     moves: tuple[tuple[Group, str], ...] = ()
+    touched: tuple[str, ...] = ()
     if state is not Admin.ENABLED:
         after = {**case.world.sbc_admin, name: state}
         bare = {
             case.topology.tenants[index].name
             for index in edge.tenants_of_sbc[name]
-            if not _usable(case.world, edge.sbcs_of_tenant[index], after)
-            and _usable(case.world, edge.sbcs_of_tenant[index], case.world.sbc_admin)
+            if not any(is_usable(case.world, one, after) for one in edge.sbcs_of_tenant[index])
+            and any(is_usable(case.world, one, case.world.sbc_admin) for one in edge.sbcs_of_tenant[index])
         }
         if bare:
             moves = _leave(case, bare, "last-usable-sbc", f"{name} is the last usable SBC of {', '.join(sorted(bare))}")
-    calls = case.world.sbcs[name].calls if name in case.world.sbcs else 0
-    touched = case.blast(group for group, _ in moves)
+            touched = tuple(group.name for group in groups_of_tenants(case.topology, bare))
+        _not_both_off(case, case.world.tenant_admin, after)
+    blast = case.blast(group for group, _ in moves)
+    calls = calls_of_sbc(case.world, name) or 0
     return Change(
-        f"{name} is {_word(state)}", _away(case, moves), sbc_admin={name: state}, body={**touched, "sbc": name, "calls": calls}
+        f"{name} is {_word(state)}",
+        _away(case, moves),
+        sbc_admin={name: state},
+        body={**blast, "sbc": name, "calls": calls},
+        touches=touched,
+        follow=_followed(case, "sbc", name, state, case.world.sbc_admin.get(name, Admin.ENABLED)),
     )
 
 
@@ -42,8 +52,30 @@ def tenant_admin(case: Case) -> Change:
     moves: tuple[tuple[Group, str], ...] = ()
     if state is not Admin.ENABLED and any(name in _active_tenants(case, group) for group in case.topology.groups):
         moves = _leave(case, {name}, "active-tenant", f"{name} takes new calls", disabled=name)
-    touched = case.blast(group for group, _ in moves)
-    return Change(f"{name} is {_word(state)}", _away(case, moves), tenant_admin={name: state}, body=touched)
+    touched: tuple[str, ...] = ()
+    if state is not Admin.ENABLED:
+        _not_both_off(case, {**case.world.tenant_admin, name: state}, case.world.sbc_admin)
+        touched = tuple(group.name for group in groups_of_tenants(case.topology, {name}))
+    blast = {**case.blast(group for group, _ in moves), "tenant": name, "calls": calls_of_tenant(case.world, name) or 0}
+    return Change(
+        f"{name} is {_word(state)}",
+        _away(case, moves),
+        tenant_admin={name: state},
+        body=blast,
+        touches=touched,
+        follow=_followed(case, "tenant", name, state, case.world.tenant_admin.get(name, Admin.ENABLED)),
+    )
+
+
+def _not_both_off(case: Case, tenant_admin: Mapping[str, Admin], sbc_admin: Mapping[str, Admin]) -> None:
+    why = both_off(case.world, case.topology, tenant_admin, sbc_admin)
+    if why:
+        case.refuse("both-tenants-off", why)
+
+
+def _followed(case: Case, what: str, name: str, state: Admin, before: Admin) -> Follow | None:
+    """What takes no more calls is followed until the last one is over."""
+    return None if state is Admin.ENABLED else drained(case, what, name, before)
 
 
 def _leave(case: Case, tenants: set[str], rule: str, why: str, *, disabled: str = "") -> tuple[tuple[Group, str], ...]:
@@ -53,6 +85,7 @@ def _leave(case: Case, tenants: set[str], rule: str, why: str, *, disabled: str 
         disabled: the tenant that is about to be drained or disabled itself, so nothing may be moved to it.
     """
     staying = tuple(group for group in case.topology.groups if tenants & _active_tenants(case, group))
+    check_sight(case)
     if not case.flag("move"):
         lose = f", and {names_of(staying)} would lose it" if staying else ""
         case.refuse(rule, why + lose, "--move moves its groups first, and holds them")
@@ -65,6 +98,7 @@ def _leave(case: Case, tenants: set[str], rule: str, why: str, *, disabled: str 
         if case.tenant_of(group, to) in tenants:
             case.refuse(rule, f"both tenants of {group.name} hang on it")
         moves.append((group, to))
+    check_room(case, moves)
     return tuple(moves)
 
 
@@ -76,15 +110,6 @@ def _active_tenants(case: Case, group: Group) -> set[str]:
 
 def _away(case: Case, moves: tuple[tuple[Group, str], ...]) -> tuple[tuple[str, Order], ...]:
     return tuple((group.name, case.order("failover", to)) for group, to in moves)
-
-
-def _usable(world: World, sbcs: tuple[str, ...], admin: Mapping[str, Admin]) -> bool:
-    """Is one of these enabled and not out of service?"""
-    return any(
-        admin.get(name, Admin.ENABLED) is Admin.ENABLED
-        and (name not in world.sbcs or world.sbcs[name].operating != Operating.OUT_OF_SERVICE)
-        for name in sbcs
-    )
 
 
 def _word(state: Admin) -> str:
@@ -105,7 +130,8 @@ def trunk_admin(case: Case) -> Change:
         case.refuse("last-trunk", f"{name} is the last enabled trunk: no call would come in any more")
     calls = sum(
         router.observe.trunks[name].calls
-        for router in case.world.routers.values() if router.observe is not None and name in router.observe.trunks
+        for router in case.world.routers.values()
+        if router.observe is not None and name in router.observe.trunks
     )
     return Change(f"{name} is {_word(state)}", trunk_admin={name: state}, body={"trunk": name, "calls": calls})
 
@@ -127,8 +153,15 @@ def trunk_allow(case: Case) -> Change:
 
 def node_admin(case: Case) -> Change:
     state = ADMIN_WORDS[case.choice("state", ("enabled", "draining"))]
-    calls = sum(router.observe.calls for router in case.world.routers.values() if router.observe is not None)
-    return Change(f"this node is {_word(state)}", node_admin=state, body={"calls": calls})
+    off = state is not Admin.ENABLED
+    numbers = sum(case.world.plan.numbers.values()) if case.world.plan is not None else 0
+    return Change(
+        f"this node is {_word(state)}",
+        node_admin=state,
+        body={"numbers": numbers, "calls": calls_of_node(case.world) or 0},
+        touches=tuple(group.name for group in case.topology.groups) if off else (),
+        follow=_followed(case, "node", "", state, case.world.node_admin),
+    )
 
 
 def automation(case: Case) -> Change:

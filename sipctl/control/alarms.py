@@ -28,6 +28,9 @@ def due_alarms(world: World, now_s: float) -> dict[str, str]:
     due |= _switched(world)
     due |= _sbcs(world)
     due |= _expected(world)
+    if world.glass is not None:
+        who = f"{world.glass.actor}: {world.glass.reason}"
+        due[f"break-glass:{world.glass.actor}"] = f"the glass is broken {until_words(world.glass)} ({who})"
     if not world.automation:
         due["automation-paused"] = "automation is paused: only operators move groups"
     if world.node_admin is not Admin.ENABLED:

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import isfinite
 from typing import Any, Final
 
+from sipctl.control.approvals import Glass, Proposal, glass_of
+from sipctl.control.following import Follow
 from sipctl.control.overlays import On
 from sipctl.control.ports import Command
+from sipctl.control.safety import RULES, calls_at, how_to_force, may_force, mixed, stale, too_small
 from sipctl.control.world import World
 from sipctl.failover.memory import PRIMARY, Memory, Order
 from sipctl.routing.snapshot import Admin, Group, Operating, Topology
 
-RULES: Final = {
-    "target-out-of-service": "the tenant moved to is out of service",
-    "target-not-enabled": "the tenant moved to is drained or disabled",
-    "pinned": "the group is pinned",
-    "last-usable-sbc": "a tenant that takes calls would be left without a usable SBC",
-    "active-tenant": "the tenant takes new calls of a group",
-    "last-trunk": "no trunk would be left that may send calls",
-    "group-not-normal": "a group that is held, pinned, latched or on its way would leave the plan",
-    "overlay-collides": "two overlays that are on would say different things of one entry point",
-    "switch-collides": "two kill switches that are on would say different things of one call",
-    "active-overlay": "the plan would lose an overlay that is on",
-    "active-switch": "the plan would lose a kill switch that is on",
-}
 TIME_HINT: Final = "such as 2026-05-01T18:00:00+02:00"
 MAX_TEXT: Final = 500  # characters of an argument or a reason
 ADMIN_WORDS: Final = {"enabled": Admin.ENABLED, "draining": Admin.DRAINING, "disabled": Admin.DISABLED}
@@ -37,10 +27,11 @@ ADMIN_WORDS: Final = {"enabled": Admin.ENABLED, "draining": Admin.DRAINING, "dis
 class No:
     """A command that is not carried out."""
 
-    status: str  # "invalid" | "refused"
+    status: str  # "invalid" | "refused" | "conflict"
     code: str  # a stable slug; the rule, if refused
     text: str
     hint: str = ""
+    body: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +51,15 @@ class Change:
     probe: str | None = None
     acked: str | None = None
     body: Mapping[str, Any] = field(default_factory=dict)  # blast radius: groups, numbers, calls
+    touches: tuple[str, ...] = ()  # groups whose calls it sends elsewhere, or whose way it narrows
+    follow: Follow | None = None  # what the operation waits for once every router has it
+    proposals: Mapping[str, Proposal | None] = field(default_factory=dict)  # None: gone
+    glass: Glass | None = None  # broken now
+    seal: bool = False  # the glass is whole again
+    ended: tuple[tuple[str, str, str], ...] = ()  # operations that end by it: (id, status, text)
+    status: str = ""  # of an answer that waits for no router: "proposed" or "done"; "": once all have it
+    actor: str = ""  # in whose name, if it is more than the command's
+    reason: str = ""
 
 
 class Stopped(Exception):  # noqa: N818 - carries a No out of a check
@@ -76,6 +76,9 @@ class Case:
     topology: Topology
     command: Command
     unix_s: float
+    now_s: float | None = None  # monotonic
+    approved_by: str = ""  # a second person
+    overruled: list[str] = field(default_factory=list)  # rules that would have refused it; this check's alone
 
     def text(self, name: str) -> str:
         value = self.command.args.get(name)
@@ -124,10 +127,14 @@ class Case:
         raise Stopped(No("invalid", f"unknown-{kind}", f"there is no {kind} {name!r}", hint))
 
     def refuse(self, rule: str, text: str, hint: str = "") -> None:
-        """Stop here unless the operator overrides this rule."""
+        """Stop here unless the operator names this rule to be overridden, and may."""
         assert rule in RULES, rule
-        if rule not in self.command.force:
-            raise Stopped(No("refused", rule, text, hint or f"--force {rule} overrides it"))
+        named = rule in self.command.force
+        if named and may_force(rule, self.command.role, glass=self.has_glass):
+            self.overruled.append(rule)
+            return
+        force = how_to_force(rule, self.command.role, named=named)
+        raise Stopped(No("refused", rule, text, hint if hint and not named else force))
 
     def group(self, name: str) -> Group:
         self.known("group", name, (group.name for group in self.topology.groups))
@@ -140,7 +147,13 @@ class Case:
         return self.topology.tenants[group.primary if side == PRIMARY else group.bcp].name
 
     def order(self, kind: str, to: str = PRIMARY, *, now: bool = False) -> Order:
-        return Order(kind, self.command.actor, self.command.reason.strip(), to, now)
+        actor = f"{self.command.actor}, approved by {self.approved_by}" if self.approved_by else self.command.actor
+        return Order(kind, actor, self.command.reason.strip(), to, now)
+
+    @property
+    def has_glass(self) -> bool:
+        """Does this command come through broken glass?"""
+        return self.command.break_glass or glass_of(self.world.glass, self.command.actor, self.unix_s)
 
     def check_target(self, group: Group, side: str, disabled: str = "") -> None:
         """May new calls of a group be sent to this side?"""
@@ -156,11 +169,12 @@ class Case:
         chosen = {index for index, group in enumerate(self.topology.groups) if group.name in names}
         entries = [entry.name for entry in self.topology.entry_points if entry.group in chosen]
         numbers = self.world.plan.numbers if self.world.plan is not None else {}
-        calls = sum(
-            router.observe.entry_points.get(name, 0)
-            for router in self.world.routers.values() if router.observe is not None for name in entries
-        )
-        return {"groups": names, "numbers": sum(numbers.get(name, 0) for name in entries), "calls": calls}
+        return {
+            "groups": names,
+            "entry_points": entries,
+            "numbers": sum(numbers.get(name, 0) for name in entries),
+            "calls": calls_at(self.world, entries),
+        }
 
 
 def not_pinned(case: Case, group: Group) -> None:
@@ -168,6 +182,20 @@ def not_pinned(case: Case, group: Group) -> None:
     pinned = case.memory(group).pinned
     if pinned is not None:
         case.refuse("pinned", f"{group.name} is pinned to {pinned}", f"sipctl unpin {group.name}")
+
+
+def check_sight(case: Case) -> None:
+    """Refuse to send calls elsewhere by what is not known any more, or to routers that would not all follow."""
+    if old := stale(case.world, case.now_s):
+        case.refuse("stale-view", old)
+    if torn := mixed(case.world):
+        case.refuse("mixed-routers", torn)
+
+
+def check_room(case: Case, moves: Collection[tuple[Group, str]]) -> None:
+    """Refuse to move groups to tenants that do not take their calls as well."""
+    if small := too_small(case.world, case.topology, moves):
+        case.refuse("target-too-small", small)
 
 
 def names_of(groups: tuple[Group, ...]) -> str:

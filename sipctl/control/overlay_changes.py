@@ -46,7 +46,7 @@ def _on(case: Case, kind: str) -> Change:
             case.refuse(f"{kind}-collides", why, f"sipctl {kind} off {other}")
     for place in places_of(found[name]):
         _check_place(case, place)
-    return _changed(case, kind, name, on, f"{kind} {name} is on {until_words(on)}", body)
+    return _changed(case, kind, name, on, f"{kind} {name} is on {until_words(on)}", body, _groups_of(case, kind, name))
 
 
 def _off(case: Case, kind: str) -> Change:
@@ -58,10 +58,20 @@ def _off(case: Case, kind: str) -> Change:
     return _changed(case, kind, name, None, f"{kind} {name} is off", body)
 
 
-def _changed(case: Case, kind: str, name: str, on: On | None, text: str, body: Mapping[str, Any]) -> Change:
+def _changed(
+    case: Case, kind: str, name: str, on: On | None, text: str, body: Mapping[str, Any], touches: tuple[str, ...] = ()
+) -> Change:
     if kind == "overlay":
-        return Change(text, overlays={name: on}, body=body)
-    return Change(text, switches={name: on}, body=body)
+        return Change(text, overlays={name: on}, body=body, touches=touches)
+    return Change(text, switches={name: on}, body=body, touches=touches)
+
+
+def _groups_of(case: Case, kind: str, name: str) -> tuple[str, ...]:
+    """The groups whose calls it sends elsewhere."""
+    scope = case.world.scopes.get(kind, {}).get(name)
+    entries = set(scope.entry_points) if scope is not None else set()
+    found = {index for entry in case.topology.entry_points if entry.name in entries for index in entry.groups}
+    return tuple(case.topology.groups[index].name for index in sorted(found))
 
 
 def _touched(case: Case, kind: str, name: str) -> dict[str, Any]:

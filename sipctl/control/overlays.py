@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -78,7 +78,14 @@ def sentence(kind: str, name: str, before: On | None, after: On | None, why: str
     return f"{kind} {name} {again} on {until_words(after)}: {why}"
 
 
-def until_words(on: On) -> str:
+class Ends(Protocol):
+    """What is on for a time."""
+
+    @property
+    def until_unix_s(self) -> float | None: ...
+
+
+def until_words(on: Ends) -> str:
     """Until when, for people."""
     if on.until_unix_s is None:
         return "until it is switched off"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from sipctl.control import local_orders, overlay_scope, overlays
+from sipctl.control import approvals, local_orders, operations, overlay_scope, overlays
 from sipctl.control.alarms import updated_alarms
 from sipctl.control.case import No
 from sipctl.control.changes import plan_change, with_change
+from sipctl.control.following import Follow
 from sipctl.control.groups import OPERATING_WORDS, decided, placed, resumed_groups
 from sipctl.control.ports import Ack, Answer, Command, DecisionRecord, Farewell, Hello, Nack, Notice, Observe
 from sipctl.control.retire import retired_now, unexpired, with_trunk_source
@@ -55,14 +56,25 @@ from sipctl.routing.snapshot import Operating
 RESEND_S: Final = 3.0  # the whole state goes to every router so often, changed or not
 FRESH_S: Final = 3.0  # an observation older than this is not the vantage's any more
 MAX_PENDING: Final = 1000
-PARTIAL_S: Final = 1.0  # a router that has not taken an operation for so long is named in its answer
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An operation that was admitted, to be followed from here on."""
+
+    id: str
+    text: str
+    body: Mapping[str, object]
+    op: str = "apply"
+    actor: str = ""
+    follow: Follow | None = None
 
 
 def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -> tuple[World, tuple[Effect, ...]]:
     """Take one input in."""
     turn = _Turn(world, now_s, unix_s)
     orders: tuple[tuple[str, Order], ...] = ()
-    operation: tuple[Command | PlanLive, str, Mapping[str, object]] | None = None
+    operation: Begun | None = None
     match happening:
         case Heard(link, frame):
             turn.heard(link, frame)
@@ -76,7 +88,7 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
             turn.plan_live(plan, happening.actor)
             orders = turn.adopt([order for router in turn.world.routers.values() for order in router.orders])
             if happening.operation:
-                operation = (happening, happening.text or f"revision {plan.revision} is live", happening.body)
+                operation = Begun(happening.operation, happening.text or f"revision {plan.revision} is live", happening.body)
         case Resolved(resolved, names):
             turn.resolved(resolved, names)
         case Faults(kind, texts):
@@ -88,14 +100,16 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
             turn.set(keys=keys, signing_key=signing_key)
         case Tick():
             turn.expire()
-    turn.tell_switched(before=world, command=happening.command if isinstance(happening, Ordered) else None)
+            orders = turn.spread()
+    asked = happening.command if isinstance(happening, Ordered) else None
+    turn.tell_switched(before=world, command=asked)
+    turn.tell_second_persons(before=world, command=asked)
     turn.measure(before=world)
     turn.decide(dict(orders))
     turn.publish(before=world)
     if operation is not None:
-        turn.begin_operation(*operation)
+        turn.begin_operation(operation)
     turn.finish_operations()
-    turn.tell_missing()
     turn.raise_alarms()
     return turn.world, turn.effects(before=world)
 
@@ -180,7 +194,9 @@ class _Turn:
         self.set(
             local_errors={**self.world.local_errors, link: observe.local_errors},
             ears=Ears(
-                observe.at_s, observe.heard_s, observe.sent_s,
+                observe.at_s,
+                observe.heard_s,
+                observe.sent_s,
                 observe.at_s if observe.local_errors > before else ears.local_error_s,
                 observe.at_s if observe.loop_gap_s > GAP_S else ears.gap_s,
             ),
@@ -189,7 +205,8 @@ class _Turn:
     def measure(self, before: World) -> None:
         """The SBCs' and tenants' states as the vantage sees them: on one host, the lowest live router."""
         fresh = [
-            router for router in self.world.routers.values()
+            router
+            for router in self.world.routers.values()
             if router.observe is not None and self._now_s - router.heard_s <= FRESH_S
         ]
         vantage = min(fresh, key=lambda router: router.slot, default=None)
@@ -212,12 +229,10 @@ class _Turn:
 
     # -- orders, plans, names --------------------------------------------------------------------------------------------------
 
-    def ordered(
-        self, command: Command
-    ) -> tuple[tuple[tuple[str, Order], ...], tuple[Command, str, Mapping[str, object]] | None]:
-        change = plan_change(self.world, command, self._unix_s)
+    def ordered(self, command: Command) -> tuple[tuple[tuple[str, Order], ...], Begun | None]:
+        change = plan_change(self.world, command, self._unix_s, self._now_s)
         if isinstance(change, No):
-            self._says.append(Reply(Answer(command.id, change.status, change.text, change.code, change.hint)))
+            self._says.append(Reply(Answer(command.id, change.status, change.text, change.code, change.hint, change.body)))
             return (), None
         if command.dry_run:
             body = {**change.body, "dry_run": True}
@@ -231,8 +246,15 @@ class _Turn:
         if change.acked is not None:
             acked = replace(self.world.alarms[change.acked], acked_by=command.actor)
             self.set(alarms={**self.world.alarms, change.acked: acked})
-        self.say("operator", f"{command.actor}: {change.text}", op=command.op, actor=command.actor, reason=command.reason)
-        return change.orders, (command, change.text, change.body)
+        actor, reason = change.actor or command.actor, change.reason or command.reason
+        self.say("operator", f"{actor}: {change.text}", op=command.op, actor=actor, reason=reason)
+        for name, status, text in change.ended:
+            self._says.append(Reply(Answer(name, status, text, body=change.body)))
+        if change.status:
+            code = "proposal-stale" if change.status == "conflict" else ""
+            self._says.append(Reply(Answer(command.id, change.status, change.text, code, body=change.body)))
+            return change.orders, None
+        return change.orders, Begun(command.id, change.text, change.body, command.op, actor, change.follow)
 
     def adopt(self, given: Sequence[LocalOrder]) -> tuple[tuple[str, Order], ...]:
         """Make the orders of a node its own, that were given while no controller served: as an operator's, never reverted."""
@@ -286,7 +308,10 @@ class _Turn:
             retired=unexpired(self.world.retired, self._unix_s),
             overlays=overlays.unexpired(self.world.overlays, self._unix_s),
             switches=overlays.unexpired(self.world.switches, self._unix_s),
+            proposals=approvals.unexpired(self.world.proposals, self._unix_s),
         )
+        if self.world.glass is not None and self.world.glass.until_unix_s <= self._unix_s:
+            self.set(glass=None)
 
     def tell_switched(self, before: World, command: Command | None) -> None:
         """Each overlay and kill switch that went on or off, or got another end: a record and a line of the story."""
@@ -300,12 +325,45 @@ class _Turn:
                     continue
                 rule, text = "until" if command is None else "operator", overlays.sentence(kind, name, one, two, why)
                 record = DecisionRecord(
-                    f"{kind} {name}", 0, self.world.term, self._unix_s, rule, text, overlays.written(one),
-                    {"reason": command.reason if command is not None else ""}, overlays.written(two), actor, kind,
+                    f"{kind} {name}",
+                    0,
+                    self.world.term,
+                    self._unix_s,
+                    rule,
+                    text,
+                    overlays.written(one),
+                    {"reason": command.reason if command is not None else ""},
+                    overlays.written(two),
+                    actor,
+                    kind,
                 )
                 self._writes.append(Record(record))
                 fields = {"state": "off" if two is None else "on", "until_unix_s": two.until_unix_s if two is not None else None}
                 self.say(kind, text, name=name, rule=rule, actor=actor, **fields)
+
+    def tell_second_persons(self, before: World, command: Command | None) -> None:
+        """Proposals whose time is over; and the glass, broken or whole again: a record and a line of the story, loud."""
+        if command is None:
+            for name, one in before.proposals.items():
+                if name not in self.world.proposals:
+                    self.say("operator", f"proposal {name} ended, nobody approved it: {one.text}", op=one.op, actor=one.actor)
+        old, new = before.glass, self.world.glass
+        if old == new:
+            return
+        one_of = new or old
+        assert one_of is not None
+        why = f"{one_of.actor}: {one_of.reason}" if new is not None else "its time is over" if command is None else command.actor
+        named = f"break-glass {one_of.actor}"
+        text = f"{named} is {'on' if new is not None else 'over'}: {why}"
+        if new is not None:
+            text += "; approvals do not stop it, nor safety rules it names"
+        record = DecisionRecord(
+            named, 0, self.world.term, self._unix_s, "operator" if command is not None else "until", text,
+            approvals.written_glass(old), {"reason": command.reason if command is not None else ""},
+            approvals.written_glass(new), command.actor if command is not None else "sipctl", "break-glass",
+        )  # fmt: skip
+        self._writes.append(Record(record))
+        self.say("break-glass", text, actor=one_of.actor, until_unix_s=new.until_unix_s if new is not None else None)
 
     def _retire_extra(self, staying: AbstractSet[tuple[str, str]]) -> None:
         if self.world.plan is None:
@@ -323,13 +381,27 @@ class _Turn:
         for name, before, given, step in steps:
             actor = given.order.actor if given.order is not None else "sipctl"
             record = DecisionRecord(
-                name, step.memory.epoch, self.world.term, self._unix_s, step.rule, step.sentence,
-                written_memory(before), written_inputs(given), written_memory(step.memory), actor,
+                name,
+                step.memory.epoch,
+                self.world.term,
+                self._unix_s,
+                step.rule,
+                step.sentence,
+                written_memory(before),
+                written_inputs(given),
+                written_memory(step.memory),
+                actor,
             )
             self._writes.append(Record(record))
             self.say(
-                "decision", f"{name}: {step.sentence}", group=name, rule=step.rule, epoch=step.memory.epoch,
-                state=step.memory.state, active=step.memory.active, actor=actor,
+                "decision",
+                f"{name}: {step.sentence}",
+                group=name,
+                rule=step.rule,
+                epoch=step.memory.epoch,
+                state=step.memory.state,
+                active=step.memory.active,
+                actor=actor,
             )
         if steps:
             self.set(groups=groups)
@@ -353,59 +425,40 @@ class _Turn:
             self.set(published_s=self._now_s)
             self._tells.append(Tell(published))
 
-    def begin_operation(self, what: Command | PlanLive, text: str, body: Mapping[str, object]) -> None:
+    def begin_operation(self, one: Begun) -> None:
         """Answer at once if there is nothing to wait for, else when every router has it."""
-        operation = what.id if isinstance(what, Command) else what.operation
         state = self.world.published
         assert state is not None
-        pending = Pending(operation, state.term, state.seq, text, body, self._now_s)
         if len(self.world.pending) >= MAX_PENDING:
-            self._says.append(Reply(Answer(operation, "done", f"{text}; too many operations wait to be followed", body=body)))
+            text = f"{one.text}; too many operations wait to be followed"
+            self._says.append(Reply(Answer(one.id, "done", text, body=one.body)))
             return
-        self.set(pending=(*self.world.pending, pending))
-        if not self._everywhere(pending):
-            self._says.append(Reply(Answer(operation, "accepted", text, body=body, final=False)))
-
-    def tell_missing(self) -> None:
-        """Who has not taken an operation for a while, whenever that changes: what is done in part is shown as done in part."""
-        told = []
-        for one in self.world.pending:
-            missing = self._missing(one)
-            if missing != one.missing and self._now_s - one.since_s >= PARTIAL_S:
-                text = f"{one.text}; not everywhere yet: " + (", ".join(missing) or "no router is connected")
-                body = {**one.body, "missing": list(missing)}
-                self._says.append(Reply(Answer(one.id, "accepted", text, body=body, final=False)))
-                told.append(replace(one, missing=missing))
-            else:
-                told.append(one)
-        if tuple(told) != self.world.pending:
-            self.set(pending=tuple(told))
-
-    def _missing(self, one: Pending) -> tuple[str, ...]:
-        """The routers that have not taken it, and why if they said so."""
-        return tuple(
-            f"{router.name} (refused: {router.refused})" if router.refused else router.name
-            for router in self.world.routers.values() if (router.term, router.seq) < (one.term, one.seq)
+        pending = Pending(
+            one.id, state.term, state.seq, one.text, one.body, self._now_s, None, one.op, one.actor, self._unix_s, one.follow
         )
+        self.set(pending=(*self.world.pending, pending))
+        if not operations.carried(self.world, state.term, state.seq):
+            self._says.append(Reply(Answer(one.id, "accepted", one.text, body=one.body, final=False)))
 
     def finish_operations(self) -> None:
-        waiting = tuple(one for one in self.world.pending if not self._everywhere(one))
-        if len(waiting) != len(self.world.pending):
-            for one in self.world.pending:
-                if one not in waiting:
-                    self._says.append(Reply(Answer(one.id, "done", one.text, body=one.body)))
-            self.set(pending=waiting)
+        """Tell what became of the operations under way; keep on disk what every router carries."""
+        pending, answers = operations.judged(self.world, self._now_s)
+        self.set(pending=pending)
+        self._says.extend(Reply(answer) for answer in answers)
         state = self.world.published
-        if state is not None and (state.term, state.seq) != self.world.generation and self._carried(state.term, state.seq):
+        if state is None or (state.term, state.seq) == self.world.generation:
+            return
+        if operations.carried(self.world, state.term, state.seq):
             self.set(generation=(state.term, state.seq))
             self._writes.append(KeepGeneration(state))
 
-    def _everywhere(self, one: Pending) -> bool:
-        return self._carried(one.term, one.seq)
-
-    def _carried(self, term: int, seq: int) -> bool:
-        routers = self.world.routers.values()
-        return bool(routers) and all((router.term, router.seq) >= (term, seq) for router in routers)
+    def spread(self) -> tuple[tuple[str, Order], ...]:
+        """The next groups of moves that are spread over time."""
+        pending, orders, story = operations.moved_on(self.world, self._unix_s, self._now_s)
+        self.set(pending=pending)
+        for command, text in story:
+            self.say("operator", text, op=command.op, actor=command.actor, reason=command.reason)
+        return orders
 
     def raise_alarms(self) -> None:
         if not self.world.met_router:

@@ -84,14 +84,13 @@ def forced(force: Iterable[str], role: str, *, glass: bool) -> tuple[str, ...]:
 
 
 def stale(world: World, now_s: float | None) -> str:
-    """Why what was measured is not to be moved on; "" while it is fresh, or while nothing has been measured yet at all."""
+    """Why what was measured is no ground to move on; "" while it is fresh, or while no router is there to be reached."""
     if now_s is None or not world.sbcs:
         return ""
-    heard_s = max((router.heard_s for router in world.routers.values() if router.observe is not None), default=None)
-    if heard_s is None:
-        return "no router is connected: what is known of the SBCs is what the last one told" if world.met_router else ""
-    age_s = now_s - heard_s
-    return f"no router has told anything for {age_s:.0f} s" if age_s > STALE_S else ""
+    told_s = [router.heard_s for router in world.routers.values() if router.observe is not None]
+    if not told_s or now_s - max(told_s) <= STALE_S:
+        return ""
+    return f"no router has told anything for {now_s - max(told_s):.0f} s"
 
 
 def mixed(world: World) -> str:

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
+from sipctl.control import approvals
 from sipctl.control.overlays import adopted_from, published, read, written
 from sipctl.control.ports import Wishes
-from sipctl.control.world import World
+from sipctl.control.world import Pending, World
 from sipctl.failover.machine import State
 from sipctl.failover.memory import BCP, PRIMARY, Memory, decision_of, other
 from sipctl.failover.records import read_memory, written_memory
@@ -23,7 +24,7 @@ PUBLISHED_FROM: Final = (
 )
 WRITTEN_FROM: Final = (  # the plan among them, since an apply writes the wishes of the moment it began
     "term", "seq", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "automation", "extra_sources",
-    "overlays", "switches", "retired", "resolved", "orders_taken",
+    "overlays", "switches", "retired", "resolved", "orders_taken", "proposals", "glass", "pending",
 )
 MEASURED_FROM: Final = ("plan", "edge", "sbcs", "sbc_admin")  # what tenants' states are made of
 
@@ -42,8 +43,8 @@ def routing_state(world: World, seq: int) -> RoutingState:
         tenant_admin=world.tenant_admin, trunk_admin=world.trunk_admin, node_admin=world.node_admin, resolved=world.resolved,
         extra_sources=world.extra_sources, retired=world.retired, keys=world.keys, signing_key=world.signing_key,
         names=world.names, overlays=published(world.overlays), switches=published(world.switches),
-    )
         orders_taken=world.orders_taken,
+    )
 
 
 def same_content(one: RoutingState, two: RoutingState) -> bool:
@@ -63,13 +64,16 @@ def wishes_of(world: World) -> Wishes:
         extra_sources=world.extra_sources,
         overlays={name: written(on) for name, on in world.overlays.items()},
         switches={name: written(on) for name, on in world.switches.items()},
+        proposals=approvals.written(world.proposals),
+        glass=approvals.written_glass(world.glass),
+        pending=tuple(msgspec.to_builtins(one) for one in world.pending),
         retired=tuple(msgspec.to_builtins(one) for one in world.retired),
         resolved={name: [msgspec.to_builtins(one) for one in answers] for name, answers in world.resolved.items()},
+        orders_taken=world.orders_taken,
         term=world.term,
         seq=world.seq,
     )
 
-        orders_taken=world.orders_taken,
 
 def world_of(wishes: Wishes) -> World:
     """The world a restart begins with, before its routers and its plan are known.
@@ -88,11 +92,14 @@ def world_of(wishes: Wishes) -> World:
         extra_sources=wishes.extra_sources,
         overlays=read(wishes.overlays),
         switches=read(wishes.switches),
+        proposals=approvals.read(wishes.proposals),
+        glass=approvals.read_glass(wishes.glass),
+        pending=tuple(resumed_pending(msgspec.convert(plain, Pending)) for plain in wishes.pending),
+        orders_taken=wishes.orders_taken,
         retired=tuple(msgspec.convert(plain, Retired) for plain in wishes.retired),
         resolved={name: _answers(plain) for name, plain in wishes.resolved.items()},
     )
 
-        orders_taken=wishes.orders_taken,
 
 def adopted(world: World, held: RoutingState) -> World:
     """Take over what a router holds if it is newer than what was written: it was published, so calls already follow it."""
@@ -136,6 +143,11 @@ def swapped(memory: Memory) -> Memory:
         pinned=None if memory.pinned is None else other(memory.pinned),
         reason="the plan exchanged the group's tenants; new calls stay where they were",
     )
+
+
+def resumed_pending(one: Pending) -> Pending:
+    """An operation that goes on under another controller: whether every router has it is found out anew."""
+    return replace(one, since_s=0.0, missing=None, everywhere_s=None)
 
 
 def _admin(plain: Mapping[str, int]) -> dict[str, Admin]:

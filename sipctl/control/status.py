@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from sipctl.control import operations
 from sipctl.control.groups import OPERATING_WORDS
 from sipctl.control.overlay_scope import Scope, calls_of, find
 from sipctl.control.overlays import FIELDS
@@ -30,6 +31,7 @@ def status(world: World, now_s: float) -> dict[str, Any]:
         "folder_differs": world.folder_differs,
         "age_s": None if heard_s is None else round(max(0.0, now_s - heard_s), 1),
         "automation": "on" if world.automation else "paused",
+        "break_glass": operations.shown_glass(world.glass),
         "node": {"name": topology.node if topology is not None else None, "admin": ADMIN_WORDS[world.node_admin]},
         "routers": [_router(router) for router in sorted(routers, key=lambda one: one.slot)],
         "groups": _groups(world, topology) if topology is not None else {},
@@ -59,7 +61,8 @@ def detail(world: World, now_s: float) -> dict[str, Any]:
         "probes": {name: _probe(seen, now_s) for name, seen in world.sbcs.items()},
         "strangers": [
             {"address": address, "packets": packets, "last_seen": rfc3339(last_unix_s)}
-            for one in observed for address, packets, last_unix_s in one.strangers
+            for one in observed
+            for address, packets, last_unix_s in one.strangers
         ],
         "counters": counters,
         "routers": [
@@ -70,7 +73,8 @@ def detail(world: World, now_s: float) -> dict[str, Any]:
             }
             for router in world.routers.values()
         ],
-        "operations": [{"id": one.id, "text": one.text, "term": one.term, "seq": one.seq} for one in world.pending],
+        "operations": operations.shown(world, now_s),
+        "proposals": operations.shown_proposals(world.proposals),
         "extra_sources": [
             {"trunk": trunk, "network": network, "until": rfc3339(until_unix_s)}
             for trunk, network, until_unix_s in world.extra_sources
@@ -94,7 +98,11 @@ def rfc3339(unix_s: float) -> str:
 
 def _router(router: RouterSeen) -> dict[str, Any]:
     return {
-        "name": router.name, "slot": router.slot, "pid": router.pid, "revision": router.revision, "term": router.term,
+        "name": router.name,
+        "slot": router.slot,
+        "pid": router.pid,
+        "revision": router.revision,
+        "term": router.term,
         "seq": router.seq,
     }
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sipctl.control.approvals import Glass, Proposal
+from sipctl.control.following import Follow
 from sipctl.control.overlay_scope import Scope
 from sipctl.control.overlays import Switched
 from sipctl.control.ports import (
@@ -25,9 +27,9 @@ from sipctl.control.ports import (
 from sipctl.failover.memory import Memory
 from sipctl.failover.tenants import Edge
 from sipctl.health.self_doubt import Ears
+from sipctl.routing.local_orders import LocalOrder
 from sipctl.routing.snapshot import Admin, Operating, ResolvedSbc, Retired, RoutingState, SigningKey, Topology
 
-from sipctl.routing.local_orders import LocalOrder
 _NO_EARS: Final = Ears(0.0)
 
 
@@ -57,9 +59,9 @@ class RouterSeen:
     refused: str = ""  # why it did not take the last publication
     observe: Observe | None = None
     heard_s: float = 0.0
-
-
     orders: tuple[LocalOrder, ...] = ()  # local ones it followed when it said hello
+
+
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """Something a person should know; it clears by itself when its cause is gone."""
@@ -72,7 +74,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An operation that waits until every router has its seq."""
+    """An operation that waits until every router has its seq, or goes on after that."""
 
     id: str
     term: int
@@ -81,6 +83,11 @@ class Pending:
     body: Mapping[str, Any] = field(default_factory=dict)
     since_s: float = 0.0
     missing: tuple[str, ...] | None = None  # routers that have not taken it, as was told last
+    op: str = ""
+    actor: str = ""
+    at_unix_s: float = 0.0
+    follow: Follow | None = None  # what it waits for once every router has it
+    everywhere_s: float | None = None  # since when every router has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,9 @@ class World:
     extra_sources: tuple[tuple[str, str, float], ...] = ()
     overlays: Switched = field(default_factory=dict)  # those that are on
     switches: Switched = field(default_factory=dict)
+    proposals: Mapping[str, Proposal] = field(default_factory=dict)  # changes that wait for a second person
+    glass: Glass | None = None  # broken now
+    orders_taken: int = 0  # local orders up to this number were adopted
     retired: tuple[Retired, ...] = ()
     resolved: Mapping[str, tuple[ResolvedSbc, ...]] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -108,9 +118,6 @@ class World:
     signing_key: int = 0
     routers: Mapping[int, RouterSeen] = field(default_factory=dict)  # by link
     met_router: bool = False  # one has been connected since this controller began
-    proposals: Mapping[str, Proposal] = field(default_factory=dict)  # changes that wait for a second person
-    glass: Glass | None = None  # broken now
-    orders_taken: int = 0  # local orders up to this number were adopted
     alone_since_s: float | None = None  # when it began without any
     sbcs: Mapping[str, SbcObservation] = field(default_factory=dict)  # as measured last, also if that router is gone
     tenants: Mapping[str, Operating] = field(default_factory=dict)

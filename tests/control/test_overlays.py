@@ -213,7 +213,7 @@ def test_calls_are_not_sent_where_nobody_takes_them_unless_forced() -> None:
     assert scene.order("switch-on", switch="acme-away", force=("target-out-of-service",)).status == "done"
     scene.silent.clear()
     scene.run(20.0)
-    assert scene.order("tenant-admin", tenant="pair:ann", state="draining").status == "done"
+    assert scene.order("tenant-admin", tenant="pair:ann", state="draining").status == "going"
     assert scene.order("overlay-on", overlay="fire").code == "target-not-enabled"
 
 
@@ -224,7 +224,10 @@ def test_a_dry_run_says_what_it_would_touch_and_touches_nothing() -> None:
     seq, records = scene.world.seq, len(scene.records)
     answer = scene.order("overlay-on", overlay="evening", dry_run=True)
     assert answer.text == "would do: overlay evening is on until it is switched off"
-    assert answer.body == {"overlay": "evening", "entry_points": ["acme-sales"], "numbers": 101, "calls": 12, "dry_run": True}
+    assert answer.body == {
+        "overlay": "evening", "entry_points": ["acme-sales"], "numbers": 101, "of_numbers": 50, "calls": 12, "of_calls": 80,
+        "cps_about": 0.0, "dry_run": True,
+    }  # fmt: skip
     trunk = scene.order("switch-on", switch="fraud", dry_run=True)
     assert trunk.body["entry_points"] == ["acme-sales", "acme-support"] and trunk.body["calls"] == 0, "none of that trunk is up"
     assert (scene.world.seq, len(scene.records), scene.world.overlays) == (seq, records, {})

@@ -102,7 +102,7 @@ def test_primary_returns_and_a_manual_group_stays_until_failback() -> None:
     scene.heal("acme-prod")
     scene.run(30.0)
     assert scene.place() == ("on-bcp", 100) and scene.alarms == set()
-    assert scene.order("failback", group="acme").status == "done"
+    assert scene.order("failback", group="acme").status == "going"
     assert scene.place() == ("ramp", 90)
 
 
@@ -355,10 +355,10 @@ def test_wishes_survive_an_apply() -> None:
 
 def test_draining_the_last_usable_sbc_is_refused_unless_its_group_moves_first() -> None:
     scene = Scene()
-    assert scene.order("sbc-admin", sbc="fra-a", state="draining").status == "done"
+    assert scene.order("sbc-admin", sbc="fra-a", state="draining").status == "going"
     answer = scene.order("sbc-admin", sbc="fra-b", state="draining")
     assert (answer.status, answer.code) == ("refused", "last-usable-sbc")
-    assert scene.order("sbc-admin", sbc="fra-b", state="draining", move=True).status == "done"
+    assert scene.order("sbc-admin", sbc="fra-b", state="draining", move=True).status == "going"
     assert scene.place() == ("on-bcp", 100) and scene.world.groups["acme"].held == "bcp"
     assert scene.world.sbc_admin == {"fra-a": Admin.DRAINING, "fra-b": Admin.DRAINING}
     scene.run(30.0)
@@ -383,12 +383,12 @@ def test_draining_alone_moves_no_group() -> None:
 
 def test_an_active_tenant_is_drained_only_with_move_and_only_to_an_enabled_tenant() -> None:
     scene = Scene()
-    assert scene.order("tenant-admin", tenant="acme-bcp", state="draining").status == "done"
+    assert scene.order("tenant-admin", tenant="acme-bcp", state="draining").status == "going"
     answer = scene.order("tenant-admin", tenant="acme-prod", state="draining", move=True)
     assert (answer.status, answer.code) == ("refused", "target-not-enabled")
     scene.order("tenant-admin", tenant="acme-bcp", state="enabled")
     assert scene.order("tenant-admin", tenant="acme-prod", state="draining").code == "active-tenant"
-    assert scene.order("tenant-admin", tenant="acme-prod", state="draining", move=True).status == "done"
+    assert scene.order("tenant-admin", tenant="acme-prod", state="draining", move=True).status == "going"
     assert scene.place() == ("on-bcp", 100)
 
 
@@ -408,7 +408,10 @@ def test_a_dry_run_says_what_it_would_touch_and_touches_nothing() -> None:
     scene.run(1.0)
     seq = scene.world.seq
     answer = scene.order("failover", all=True, to="bcp", dry_run=True)
-    assert answer.status == "done" and answer.body == {"groups": ["acme"], "numbers": 202, "calls": 15, "dry_run": True}
+    assert answer.status == "done" and answer.body == {
+        "groups": ["acme"], "entry_points": ["acme-sales", "acme-support"], "numbers": 202, "of_numbers": 100, "calls": 15,
+        "of_calls": 100, "cps_about": 0.0, "dry_run": True,
+    }  # fmt: skip
     assert scene.place() == ("normal", 0) and scene.world.seq == seq
 
 
