@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from sipctl.api.audit import AUDIT, DeskAudit
 from sipctl.api.bodies import check_string
 from sipctl.api.context import LIVE_ROUTES, METRICS, PRINCIPAL, STATE
 from sipctl.api.live_route import LiveRoutes
@@ -25,13 +26,14 @@ LOG: Final = web.AppKey("log", object)
 RULES: Final = web.AppKey("rules", dict)
 
 
-def build_app(state: DeskState, metrics: Metrics, log: Log) -> web.Application:
+def build_app(state: DeskState, metrics: Metrics, log: Log, audit: DeskAudit) -> web.Application:
     """The application; it owns nothing that must be closed."""
     app = web.Application(middlewares=[_problems, _gate], client_max_size=1)  # bodies are read by bodies.read_body alone
     app[STATE] = state
     app[METRICS] = metrics
     app[LIVE_ROUTES] = LiveRoutes()
     app[LOG] = log
+    app[AUDIT] = audit
     app[RULES] = {(route.method, route.path): route for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
@@ -55,6 +57,8 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         response = await handler(request)
     except Problem as problem:
         headers = {"WWW-Authenticate": 'Bearer realm="sipctl"'} if problem.status == 401 else None
+        if PRINCIPAL in request and request.method != "GET" and "operation" not in problem.more:  # else the controller records it
+            request.app[AUDIT].denied(request[PRINCIPAL].name, request.method, request.path, problem)
         response = answer(problem, headers)
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
@@ -90,11 +94,11 @@ async def _gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         token = request.app[STATE].principal(_secret(request))
         if token is None:
             raise Problem(401, "unauthorized", "this token is not known", hint="sipctl token ls, or STATE/admin.token")
+        request[PRINCIPAL] = token
         if not allows(token.role, rule.role):
             raise Problem(
                 403, "forbidden", f"{token.name} is {token.role}; this needs {rule.role}", hint="ask an admin for a token"
             )
-        request[PRINCIPAL] = token
     return await handler(request)
 
 

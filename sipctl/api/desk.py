@@ -19,6 +19,7 @@ import msgspec
 from aiohttp import web
 
 from sipctl.api.application import Log, build_app
+from sipctl.api.audit import DeskAudit
 from sipctl.api.problems import Problem
 from sipctl.api.state import DeskState
 from sipctl.api.tokens import first_admin
@@ -90,6 +91,12 @@ class Desk:
         self.cdr = CdrWriter(
             state_dir / "cdr", wall_s, node=node, on_failure=partial(self._write_failed, "cdr"), on_line=self.metrics.count_line
         )
+        self.audit = DeskAudit(
+            state_dir, wall_s, failed=self._write_failed,
+            log_head=lambda event, head: self.log.info(event, record=head.number, hash=head.hash),
+        )
+        self.state.audited = self.audit.operation
+        self.state.audit_head = lambda: {"records": self.audit.head.number, "head": self.audit.head.hash}
         self.bad_packets = 0
         self._link: PacketLink | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -176,7 +183,7 @@ class Desk:
             "cdr.lines": cdr.written, "cdr.lines-dropped": cdr.dropped_lines, "cdr.events-dropped": cdr.dropped_events,
             "cdr.ends-without-facts": cdr.ends_without_facts, "cdr.calls-evicted": cdr.evicted,
             "log.lines-dropped": self._lines.dropped, "packets-unreadable": self.bad_packets,
-            "operations-lost": state.lost_operations, "operations-unsaved": state.unsaved_operations, "events": state.ring.last,
+            **self.audit.counts, "operations-lost": state.lost_operations, "operations-unsaved": state.unsaved_operations, "events": state.ring.last,
         }  # fmt: skip
 
     def _write_failed(self, what: str, text: str) -> None:
@@ -208,6 +215,7 @@ class Desk:
         for task in list(self._tasks):
             task.cancel()
         await self.state.close()
+        await self.audit.close()
         await asyncio.to_thread(self.cdr.close)
         await asyncio.to_thread(self._lines.close)
 
@@ -235,10 +243,11 @@ async def run_desk(
     for folder in ("run", "log", "cdr"):
         (state_dir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     desk = Desk(store, state_dir, mono_s=mono_s, wall_s=wall_s, node=node, log_to=log_to)
-    runner = web.AppRunner(build_app(desk.state, desk.metrics, desk.log), access_log=None, shutdown_timeout=SHUTDOWN_S)
+    desk.audit.began(node)
+    runner = web.AppRunner(build_app(desk.state, desk.metrics, desk.log, desk.audit), access_log=None, shutdown_timeout=SHUTDOWN_S)
     tasks = [
         asyncio.ensure_future(work)
-        for work in (desk.prepare_tokens(), desk.serve_controllers(links), desk.serve_routers(links))
+        for work in (desk.prepare_tokens(), desk.serve_controllers(links), desk.serve_routers(links), desk.audit.live())
     ]  # fmt: skip
     try:
         await asyncio.wait(tasks[:1], timeout=TOKENS_WITHIN_S)

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from sipctl.api import bodies, events, reads, revision_writes, tokens, writes
+from sipctl.api import audit, bodies, events, reads, revision_writes, tokens, writes
 from sipctl.api.problems import Problem
 from sipctl.store.tokens import ROLES
 
@@ -108,7 +108,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/calls", "viewer", "Not built yet: calls up.", not_built),
     Route("GET", "/v1/cdr", "viewer", "Not built yet: call records.", not_built),
     Route("GET", "/v1/numbers", "viewer", "Not built yet: the number inventory.", not_built),
-    Route("GET", "/v1/audit", "admin", "Not built yet: the chained audit log.", not_built),
+    Route(
+        "GET", "/v1/audit", "operator", "Audit records, newest first; numbers masked unless an admin asks for full=1.", audit.read,
+        query=("n", "after", "group", "actor", "op", "since", "until", "limit", "lines", "full"),
+    ),
+    Route("GET", "/v1/audit/verify", "operator", "Is the audit chain whole?", audit.verify),
     Route("POST", "/v1/replay", "viewer", "Not built yet: call records against a plan.", not_built),
     Route("POST", "/v1/drills", "operator", "Not built yet: rehearsed failovers.", not_built),
 )

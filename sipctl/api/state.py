@@ -54,6 +54,8 @@ class DeskState:
         self.ring = EventRing(secrets.token_hex(4))
         self.view: View | None = None
         self.sender: Sender | None = None
+        self.audited: Callable[[Operation], None] = lambda operation: None  # told what the desk itself did
+        self.audit_head: Callable[[], Mapping[str, Any]] = dict
         self.lost_operations = 0
         self.unsaved_operations = 0
         self._view_at_s = 0.0
@@ -124,6 +126,7 @@ class DeskState:
             **view.status,
             **{section: self._ended(view.status[section]) for section in ("overlays", "switches") if section in view.status},
             "age_s": round((view.status.get("age_s") or 0.0) + (self.view_age_s or 0.0), 1),
+            "audit": dict(self.audit_head()),
             "controller": {
                 "reachable": reachable,
                 "text": "" if reachable else "controller not reachable: this is its last view",
@@ -179,6 +182,7 @@ class DeskState:
     def record(self, operation: Operation) -> None:
         """Remember something the desk itself did."""
         self._put(operation)
+        self.audited(operation)
 
     async def operation(self, identifier: str, wait_s: float = 0.0) -> Operation:
         """An operation, after at most ``wait_s`` for it to be over. Raises: Problem 404."""
