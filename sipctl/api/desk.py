@@ -183,7 +183,8 @@ class Desk:
             "cdr.lines": cdr.written, "cdr.lines-dropped": cdr.dropped_lines, "cdr.events-dropped": cdr.dropped_events,
             "cdr.ends-without-facts": cdr.ends_without_facts, "cdr.calls-evicted": cdr.evicted,
             "log.lines-dropped": self._lines.dropped, "packets-unreadable": self.bad_packets,
-            **self.audit.counts, "operations-lost": state.lost_operations, "operations-unsaved": state.unsaved_operations, "events": state.ring.last,
+            **self.audit.counts,
+            "operations-lost": state.lost_operations, "operations-unsaved": state.unsaved_operations, "events": state.ring.last,
         }  # fmt: skip
 
     def _write_failed(self, what: str, text: str) -> None:
@@ -244,10 +245,11 @@ async def run_desk(
         (state_dir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     desk = Desk(store, state_dir, mono_s=mono_s, wall_s=wall_s, node=node, log_to=log_to)
     desk.audit.began(node)
-    runner = web.AppRunner(build_app(desk.state, desk.metrics, desk.log, desk.audit), access_log=None, shutdown_timeout=SHUTDOWN_S)
+    app = build_app(desk.state, desk.metrics, desk.log, desk.audit)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     tasks = [
         asyncio.ensure_future(work)
-        for work in (desk.prepare_tokens(), desk.serve_controllers(links), desk.serve_routers(links), desk.audit.live())
+        for work in (desk.prepare_tokens(), desk.audit.live(), desk.serve_controllers(links), desk.serve_routers(links))
     ]  # fmt: skip
     try:
         await asyncio.wait(tasks[:1], timeout=TOKENS_WITHIN_S)

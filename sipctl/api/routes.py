@@ -109,7 +109,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/cdr", "viewer", "Not built yet: call records.", not_built),
     Route("GET", "/v1/numbers", "viewer", "Not built yet: the number inventory.", not_built),
     Route(
-        "GET", "/v1/audit", "operator", "Audit records, newest first; numbers masked unless an admin asks for full=1.", audit.read,
+        "GET", "/v1/audit", "operator", "The audit, newest first; numbers masked unless an admin asks for full=1.", audit.read,
         query=("n", "after", "group", "actor", "op", "since", "until", "limit", "lines", "full"),
     ),
     Route("GET", "/v1/audit/verify", "operator", "Is the audit chain whole?", audit.verify),
