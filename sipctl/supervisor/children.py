@@ -34,6 +34,8 @@ class Child:
         self.is_booted = process is None  # one that was taken over works already
         self.is_ready = process is None  # a router reads, a desk serves
         self.is_stopping = False
+        self.build = ""  # of its code, as it told
+        self.layout = ""  # how a router lays out its slot's memory, as it told
         self.slot: int | None = None
         self.takeover = ""  # name of its takeover socket in STATE/run
         self._process = process

@@ -133,8 +133,8 @@ class Crew:
         for role, backoff in self.backoff.items():
             if backoff.failures < LOOP_DEATHS:
                 continue
-            child = self.solo.get(role)
-            if child is not None and now_s - child.started_s > CALM_S:
+            now = self.spares if role == "router" else [child for name, child in self.solo.items() if name == role]
+            if now and all(child.is_booted and now_s - child.started_s > CALM_S for child in now):
                 backoff.failures = 0
                 continue
             words = f"its last words are in {self._state.log / (role + '.stderr')}"

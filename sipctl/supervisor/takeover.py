@@ -90,7 +90,22 @@ def _ended(pidfd: int, timeout_s: float) -> bool:
 
 
 def _call(state: StateDir, name: str, found: Inheritance) -> Child | None:
-    """Ask one takeover socket who is there; None if nobody who answers."""
+    """Take over who answers at one takeover socket; None if nobody does."""
+    called = call_router(state, name)
+    if called is None:
+        return None
+    child, report, fds = called
+    (found.routers if report.slot is not None else found.spares).append(child)
+    found.story.append(f"process {child.pid} goes on as {'the spare' if child.slot is None else f'router {child.slot}'}")
+    _keep(report, fds, found)
+    return child
+
+
+def call_router(state: StateDir, name: str) -> tuple[Child, wire.Report, list[int]] | None:
+    """Ask one takeover socket who is there, and become its supervisor; None if nobody answers.
+
+    Returns: the router or spare, what it reported, and the descriptors that came with that: the caller's.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, wire.LINK_BUFFER_BYTES)
     try:
@@ -104,10 +119,7 @@ def _call(state: StateDir, name: str, found: Inheritance) -> Child | None:
         return None
     child.takeover = name
     child.slot = report.slot
-    (found.routers if report.slot is not None else found.spares).append(child)
-    found.story.append(f"process {child.pid} goes on as {'the spare' if child.slot is None else f'router {child.slot}'}")
-    _keep(report, fds, found)
-    return child
+    return child, report, fds
 
 
 def _report(sock: socket.socket) -> tuple[wire.Report, list[int]]:
