@@ -30,6 +30,7 @@ from sipctl.telemetry.cdr import split_packet
 from sipctl.telemetry.cdr_files import CdrWriter
 from sipctl.telemetry.log import LineWriter, logger
 from sipctl.telemetry.metrics import Metrics
+from sipctl.telemetry.observing import REPORT_S, CallObserver
 
 BIND_TRIES: Final = 20  # a desk that was just killed may still hold the port
 BIND_RETRY_S: Final = 0.25
@@ -91,6 +92,7 @@ class Desk:
         self.cdr = CdrWriter(
             state_dir / "cdr", wall_s, node=node, on_failure=partial(self._write_failed, "cdr"), on_line=self.metrics.count_line
         )
+        self.calls = CallObserver(mono_s())
         self.audit = DeskAudit(
             state_dir, wall_s, failed=self._write_failed,
             log_head=lambda event, head: self.log.info(event, record=head.number, hash=head.hash),
@@ -161,10 +163,20 @@ class Desk:
             except msgspec.DecodeError:
                 self.bad_packets += 1
                 continue
+            now_s = self.state.mono_s()
             for event in calls:
                 self.cdr.put(event)
+                self.calls.take(event, now_s)
             for line in lines:
                 self.log.info(line.slug, router=line.router, at_unix_s=line.at_unix_s, fields=dict(line.fields))
+
+    async def tell_observations(self) -> None:
+        """What live calls show, to the controller, now and then."""
+        while True:
+            await asyncio.sleep(REPORT_S)
+            now_s = self.state.mono_s()
+            self.calls.tick(now_s)
+            self._tell(msgspec.msgpack.encode(self.calls.report(now_s)))
 
     def _start(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -183,6 +195,7 @@ class Desk:
             "cdr.lines": cdr.written, "cdr.lines-dropped": cdr.dropped_lines, "cdr.events-dropped": cdr.dropped_events,
             "cdr.ends-without-facts": cdr.ends_without_facts, "cdr.calls-evicted": cdr.evicted,
             "log.lines-dropped": self._lines.dropped, "packets-unreadable": self.bad_packets,
+            "observations-late": self.calls.late, "observations-evicted": self.calls.evicted + self.calls.observed.evicted,
             **self.audit.counts,
             "operations-lost": state.lost_operations, "operations-unsaved": state.unsaved_operations, "events": state.ring.last,
         }  # fmt: skip
@@ -249,7 +262,10 @@ async def run_desk(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     tasks = [
         asyncio.ensure_future(work)
-        for work in (desk.prepare_tokens(), desk.audit.live(), desk.serve_controllers(links), desk.serve_routers(links))
+        for work in (
+            desk.prepare_tokens(), desk.audit.live(), desk.serve_controllers(links), desk.serve_routers(links),
+            desk.tell_observations(),
+        )
     ]  # fmt: skip
     try:
         await asyncio.wait(tasks[:1], timeout=TOKENS_WITHIN_S)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from sipctl.control import observed
 from sipctl.control.overlays import FIELDS, Switched, until_words
 from sipctl.control.world import Alarm, World
 from sipctl.failover.memory import Memory
@@ -28,6 +29,7 @@ def due_alarms(world: World, now_s: float) -> dict[str, str]:
     due |= _switched(world)
     due |= _sbcs(world)
     due |= _expected(world)
+    due |= observed.alarms(world.watch)
     if world.glass is not None:
         who = f"{world.glass.actor}: {world.glass.reason}"
         due[f"break-glass:{world.glass.actor}"] = f"the glass is broken {until_words(world.glass)} ({who})"

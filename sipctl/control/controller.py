@@ -26,6 +26,7 @@ from sipctl.control.plan_requests import OPS as PLAN_OPS
 from sipctl.control.plans import Plans, Reached, nowhere
 from sipctl.control.ports import (
     Answer,
+    CallReport,
     Command,
     CompilePlan,
     DeskLink,
@@ -60,6 +61,7 @@ from sipctl.control.world import (
     Probe,
     Record,
     Reply,
+    Reported,
     Resolved,
     SaveTerm,
     Say,
@@ -298,6 +300,8 @@ class Controller:
                 if isinstance(frame, WriteFailed):
                     self._desk_faults[frame.what] = (self._around.mono_s(), frame.text)
                     self._tell_desk_faults()
+                elif isinstance(frame, CallReport):
+                    self._put(Reported(frame))
                 elif self._loop is None:
                     link.send(Answer(frame.id, "failed", "the controller is starting", "starting", "try again in a moment"))
                 elif frame.op in PLAN_OPS:

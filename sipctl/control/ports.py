@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from sipctl.routing.local_orders import LocalOrder
 from sipctl.health.observed import Window
+from sipctl.routing.local_orders import LocalOrder
 from sipctl.routing.snapshot import RoutingState
 
 MAX_FRAME_BYTES = 64 << 20

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sipctl.control import approvals, local_orders, operations, overlay_scope, overlays
+from sipctl.control import approvals, local_orders, observed, operations, overlay_scope, overlays
 from sipctl.control.alarms import updated_alarms
 from sipctl.control.case import No
 from sipctl.control.changes import plan_change, with_change
@@ -38,6 +38,7 @@ from sipctl.control.world import (
     Probe,
     Record,
     Reply,
+    Reported,
     Resolved,
     RouterSeen,
     SaveTerm,
@@ -98,6 +99,8 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
             turn.set(folder_differs=differs)
         case Keys(keys, signing_key):
             turn.set(keys=keys, signing_key=signing_key)
+        case Reported(report):
+            turn.set(watch=observed.with_report(turn.world.watch, report, now_s))
         case Tick():
             turn.expire()
             orders = turn.spread()
@@ -105,6 +108,7 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
     turn.tell_switched(before=world, command=asked)
     turn.tell_second_persons(before=world, command=asked)
     turn.measure(before=world)
+    turn.watch()
     turn.decide(dict(orders))
     turn.publish(before=world)
     if operation is not None:
@@ -226,6 +230,27 @@ class _Turn:
         }
         if tenants != self.world.tenants:
             self.set(tenants=tenants)
+
+    def watch(self) -> None:
+        """What live calls say: SBCs that come last within their pair from now on, or have their place again."""
+        world = self.world
+        if world.plan is None or world.edge is None or self._now_s - world.watch.judged_s < observed.JUDGE_EVERY_S:
+            return
+        around = observed.Surroundings(
+            world.plan.topology, world.edge, world.sbcs, world.sbc_admin, world.trunk_admin,
+            {link: router.observe for link, router in world.routers.items() if router.observe is not None},
+        )  # fmt: skip
+        watch, news = observed.watched(world.watch, around, self._now_s, self._unix_s)
+        self.set(watch=watch)
+        if observed.doubtful(watch) != world.doubtful:
+            self.set(doubtful=observed.doubtful(watch))
+        for one in news:
+            before, after = {"doubtful": not one.begins}, {"doubtful": one.begins}
+            record = DecisionRecord(
+                f"sbc {one.sbc}", 0, world.term, self._unix_s, one.rule, one.sentence, before, one.inputs, after, kind="doubt"
+            )
+            self._writes.append(Record(record))
+            self.say("sbc", one.sentence, sbc=one.sbc, rule=one.rule, doubtful=one.begins)
 
     # -- orders, plans, names --------------------------------------------------------------------------------------------------
 

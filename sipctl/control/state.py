@@ -20,7 +20,7 @@ from sipctl.routing.snapshot import Admin, Decision, ResolvedSbc, Retired, Routi
 # Fields of a World that the published state is made of, and those the wishes are made of: unchanged objects, unchanged result.
 PUBLISHED_FROM: Final = (
     "term", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "extra_sources", "overlays",
-    "switches", "retired", "resolved", "names", "keys", "signing_key", "orders_taken",
+    "switches", "retired", "resolved", "names", "keys", "signing_key", "orders_taken", "doubtful",
 )
 WRITTEN_FROM: Final = (  # the plan among them, since an apply writes the wishes of the moment it began
     "term", "seq", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "automation", "extra_sources",
@@ -43,7 +43,7 @@ def routing_state(world: World, seq: int) -> RoutingState:
         tenant_admin=world.tenant_admin, trunk_admin=world.trunk_admin, node_admin=world.node_admin, resolved=world.resolved,
         extra_sources=world.extra_sources, retired=world.retired, keys=world.keys, signing_key=world.signing_key,
         names=world.names, overlays=published(world.overlays), switches=published(world.switches),
-        orders_taken=world.orders_taken,
+        orders_taken=world.orders_taken, doubtful=world.doubtful,
     )
 
 

@@ -12,10 +12,12 @@ from typing import Any, Final
 
 from sipctl.control.approvals import Glass, Proposal
 from sipctl.control.following import Follow
+from sipctl.control.observed import Watch
 from sipctl.control.overlay_scope import Scope
 from sipctl.control.overlays import Switched
 from sipctl.control.ports import (
     Answer,
+    CallReport,
     Command,
     DecisionRecord,
     FromRouter,
@@ -111,6 +113,8 @@ class World:
     proposals: Mapping[str, Proposal] = field(default_factory=dict)  # changes that wait for a second person
     glass: Glass | None = None  # broken now
     orders_taken: int = 0  # local orders up to this number were adopted
+    watch: Watch = field(default_factory=Watch)  # what live calls showed
+    doubtful: tuple[str, ...] = ()  # SBCs that come last within their pair
     retired: tuple[Retired, ...] = ()
     resolved: Mapping[str, tuple[ResolvedSbc, ...]] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -204,7 +208,14 @@ class Keys:
     signing_key: int
 
 
-Happening = Tick | Heard | Gone | Ordered | PlanLive | Resolved | Faults | Folder | Keys
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The desk told what live calls showed."""
+
+    report: CallReport
+
+
+Happening = Tick | Heard | Gone | Ordered | PlanLive | Resolved | Faults | Folder | Keys | Reported
 
 
 # -- what may follow -----------------------------------------------------------------------------------------------------------
