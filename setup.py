@@ -1,4 +1,4 @@
-"""Builds sipctl; with SIPCTL_NATIVE=1 its call path is compiled by mypyc (docs/decisions/0014).
+"""Builds sipctl; with SIPCTL_NATIVE=1 its call path is compiled: by mypyc (docs/decisions/0018), its scans from C (0021).
 
 Compiled are the modules every message passes through. What they are handed (plans, snapshots, events) stays interpreted: pydantic
 and msgspec read those classes' fields, which a compiled class does not show.
@@ -7,12 +7,13 @@ and msgspec read those classes' fields, which a compiled class does not show.
 import os
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 PACKAGES = ("sip", "call", "health")
 INTERPRETED = {"sipctl/call/events.py", "sipctl/call/judging.py", "sipctl/health/observed.py", "sipctl/health/outliers.py"}
 ROUTING = ("addresses", "live", "numbers", "resolve", "select", "answers", "rewrite", "diverted")
 LOOP = ("driver", "observing")
+SCANS = ("sipctl/sip/_scan", "sipctl/engine/embedded/_datagrams")
 
 
 def compiled_modules() -> list[str]:
@@ -27,7 +28,11 @@ def extensions() -> list:
         return []
     from mypyc.build import mypycify
 
-    return mypycify(compiled_modules(), opt_level="3", debug_level="0", target_dir="build/native")
+    scans = [
+        Extension(path.replace("/", "."), [f"{path}.c"], define_macros=[("_GNU_SOURCE", None)], extra_compile_args=["-std=gnu11"])
+        for path in SCANS
+    ]
+    return scans + mypycify(compiled_modules(), opt_level="3", debug_level="0", target_dir="build/native")
 
 
 setup(ext_modules=extensions())

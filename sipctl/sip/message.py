@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sipctl.errors import SipSyntaxError
+from sipctl.sip import native
 from sipctl.sip.grammar import quoted_re
 
 VIA: Final = 1
@@ -60,6 +61,7 @@ _PASSED_OVER: Final = (
 _EXACT: Final = {name: code for code, name in _SPELLINGS.items()} | _COMPACT | dict.fromkeys(_PASSED_OVER, OTHER)
 _LOWER: Final = {name.lower(): code for code, name in _SPELLINGS.items()} | _COMPACT
 _SINGLE: Final = frozenset((FROM, TO, CALL_ID, CSEQ, MAX_FORWARDS))
+_SCANNER: Final = native.Scanner(_EXACT, _LOWER, tuple(_SINGLE), CONTENT_LENGTH)
 _MANDATORY: Final = (VIA, FROM, TO, CALL_ID, CSEQ)
 NAME_OF: Final = {code: name.decode() for code, name in _SPELLINGS.items()}
 
@@ -162,6 +164,17 @@ def parse(data: bytes) -> Message:
 
 def index(data: bytes) -> Message:
     """Index as `parse` does, without asking for the mandatory headers: enough to answer a message that lacks one."""
+    head = _SCANNER.head(data)
+    if head is None:
+        return _index(data)
+    message = Message()
+    message.data = data
+    message.start, message.method, message.uri, message.status, message.lines, message.at, message.repeated, message.body = head
+    return message
+
+
+def _index(data: bytes) -> Message:
+    """Any message, whatever is unusual about it."""
     if data[:1] in (b"\r", b"\n"):
         data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
@@ -217,6 +230,11 @@ def light_response(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
         differ or a line without a name is left to its receiver.
     Cost: 3 µs, a quarter of `parse`.
     """
+    found = native.light_response(data)
+    return _light_response(data) if found is None else found
+
+
+def _light_response(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
     via_at = data.find(b"\r\n") + 2
     status = data[8:11]
     if data[11:12] != b" " or not status.isdigit() or not 100 <= int(status) <= 699 or not data.startswith(_USUAL_VIA, via_at):
@@ -276,6 +294,11 @@ def value_of(line: bytes) -> bytes:
 
 def tag_of(line: bytes) -> bytes:
     """The tag parameter of a From or To line; b"" when it has none (RFC 3261 §19.3)."""
+    tag = native.usual_tag(line)
+    return _tag_of(line) if tag is None else tag
+
+
+def _tag_of(line: bytes) -> bytes:
     _, bracket, params = line.rpartition(b">")
     if bracket:
         if not params:

@@ -24,11 +24,11 @@ from select import EPOLLERR, EPOLLEXCLUSIVE, EPOLLIN
 from typing import Any, Protocol
 
 from sipctl.clock import monotonic_s
+from sipctl.engine.embedded.datagrams import Address, Datagrams, datagrams
 from sipctl.routing.snapshot import Listen
 
 MAX_BATCH = 64  # datagrams per socket and wake, so that timers and other sockets get their turn
 CATCH_UP_S = 2.0  # a router that begins takes what waited for it while nobody read; that is no overload
-MAX_DATAGRAM_BYTES = 65535
 MAX_ERRORS_PER_WAKE = 64  # entries read from a socket's error queue at once
 MAX_POISON = 32  # messages kept that raised inside the core
 MAX_POISON_BYTES = 4096  # of each
@@ -39,7 +39,6 @@ RESTED_S = 20e-6  # a poll that took longer had nothing to give at once
 GAP_S = 0.25  # a turn longer than this is told to the core (CALLS 3.5)
 FLOW_BASE = 1 << 20  # numbers from here on are connections, below are listens
 
-Address = tuple[str, int]
 Out = list[tuple[int, bytes, Address]]
 Notes = list[tuple[Any, ...]]
 
@@ -93,6 +92,7 @@ class Driver:
         "_stopping",
         "_streams",
         "_watched",
+        "after_turn",
         "core",
         "counters",
         "gap_s",
@@ -108,8 +108,8 @@ class Driver:
         self._heed = heed
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}  # datagram sockets by listen index
-        self._senders: list[Callable[[bytes, Address], int] | None] = []
-        self._by_fd: dict[int, tuple[int, socket.socket, bool]] = {}
+        self._senders: list[Callable[[bytes, Address], None] | None] = []
+        self._by_fd: dict[int, tuple[int, Datagrams]] = {}
         self._watched: dict[int, Callable[[int], None]] = {}
         self._streams: StreamSide | None = None
         self._out: Out = []
@@ -119,6 +119,7 @@ class Driver:
         self._burst = MAX_BATCH  # datagrams read of one socket in this turn
         self._full_since_s: dict[int, float] = {}  # sockets whose batches have been full, and since when: we fall behind
         self.now_s = monotonic_s()
+        self.after_turn: Callable[[], None] | None = None  # what was set aside for others in this turn leaves
         self.has_work = False  # `every` has more to do: the loop turns without a rest
         self.idle_until_s = 0.0  # `every` has nothing to do before: whoever knows may set it
         self.gap_s = 0.0  # longest turn since somebody read and cleared it
@@ -139,14 +140,14 @@ class Driver:
             if listen.transport != "udp":
                 continue
             sock.setblocking(False)
-            six = sock.family == socket.AF_INET6
-            if six:
+            if sock.family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
             else:
                 sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
             self._sockets[index] = sock
-            self._senders[index] = sock.sendto
-            self._by_fd[sock.fileno()] = (index, sock, six)
+            port = datagrams(sock)
+            self._senders[index] = port.send
+            self._by_fd[sock.fileno()] = (index, port)
             self._poll.register(sock.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
 
     def watch(self, fd: int, ready: Callable[[int], None], mask: int = EPOLLIN) -> None:
@@ -165,6 +166,11 @@ class Driver:
     def stop(self) -> None:
         """Leave `run` after this turn."""
         self._stopping = True
+
+    @property
+    def burst(self) -> int:
+        """Messages read of one place in this turn: 1 after a rest, more while they queue."""
+        return self._burst
 
     def resume(self) -> None:
         """Let `run` be called again."""
@@ -207,9 +213,9 @@ class Driver:
                 entry = by_fd.get(fd)
                 if entry is not None:
                     if mask & EPOLLERR:
-                        self._read_errors(*entry)
+                        self._read_errors(entry[0])
                     if mask & EPOLLIN:
-                        self._read(*entry, now_s)
+                        self._read(entry[0], entry[1], now_s)
                 elif (ready := watched.get(fd)) is not None:
                     self._heed_other(ready, mask)
             if now_s >= self.idle_until_s:
@@ -222,28 +228,31 @@ class Driver:
             if due_s is not None and due_s <= now_s:
                 self._tick(now_s)
                 due_s = core.next_due_s
+            if self.after_turn is not None:
+                self.after_turn()
 
-    def _read(self, index: int, sock: socket.socket, six: bool, now_s: float) -> None:
+    def _read(self, index: int, port: Datagrams, now_s: float) -> None:
         """One batch of one socket. The inner loop is the hot path: nothing is done in it that can be done outside."""
-        receive, recvfrom = self.core.receive, sock.recvfrom
+        receive, take = self.core.receive, port.receive
         out, notes = self._out, self._notes
         count, limit = 0, self._burst
         try:
             while count < limit:
-                data, source = recvfrom(MAX_DATAGRAM_BYTES)
+                taken = take()
+                if taken is None:
+                    break
+                data, source = taken
                 count += 1
                 try:
-                    receive(data, index, source[:2] if six else source, now_s, out, notes)
+                    receive(data, index, source, now_s, out, notes)
                 except Exception as failure:  # noqa: BLE001 - the fence: one message must not cost the router
                     self._fence(failure, data)
                 if out:
                     self._send_all()
                 if notes:
                     self._tell()
-        except BlockingIOError:
-            pass
         except OSError:  # a pending ICMP error: the queue tells which peer
-            self._read_errors(index, sock, six)
+            self._read_errors(index)
         self.counters["datagrams_in"] += count
         if count < limit:
             if self._full_since_s.pop(index, None) is not None and not self._full_since_s:
@@ -337,16 +346,16 @@ class Driver:
     def _send_again(self, where: int, data: bytes, address: Address) -> None:
         """A failed send may tell of another peer's ICMP error: the second failure is our own."""
         self.counters["send_retries"] += 1
-        sock = self._sockets[where]
         try:
-            sock.sendto(data, address)
+            self._sockets[where].sendto(data, address)
         except OSError as failure:
             self.counters["local_errors"] += 1
             if failure.errno not in (errno.EAGAIN, errno.ENOBUFS):  # a full buffer is healed by retransmission
                 self.send_failed(where, address)
 
-    def _read_errors(self, index: int, sock: socket.socket, _six: bool) -> None:
+    def _read_errors(self, index: int) -> None:
         """ICMP errors, each with the destination of the datagram that caused it; the core hears of each destination once."""
+        sock = self._sockets[index]
         unreachable: dict[Address, None] = {}
         for _ in range(MAX_ERRORS_PER_WAKE):
             try:
