@@ -12,7 +12,6 @@ from types import ModuleType
 
 ROOT = Path(__file__).parent.parent.parent
 FLAGS = (
-    
     "-std=gnu11",
     "-D_GNU_SOURCE",
     "-O2",
