@@ -17,7 +17,6 @@ INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
         "calls": "sipctl status counts them",
         "cdr": "the lines are in STATE/cdr/YYYY-MM-DD.jsonl",
         "op": "GET /v1/operations/ID",
-        "audit": "sipctl history",
         "drill": "sipctl failover --dry-run",
     }
 )
