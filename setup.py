@@ -10,7 +10,10 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 PACKAGES = ("sip", "call", "health")
-INTERPRETED = {"sipctl/call/events.py", "sipctl/call/judging.py", "sipctl/health/observed.py", "sipctl/health/outliers.py"}
+INTERPRETED = {
+    "sipctl/call/events.py", "sipctl/call/judging.py", "sipctl/health/observed.py", "sipctl/health/outliers.py",
+    "sipctl/sip/native.py",
+}
 ROUTING = ("addresses", "live", "numbers", "resolve", "select", "answers", "rewrite", "diverted")
 LOOP = ("driver", "observing")
 SCANS = ("sipctl/sip/_scan", "sipctl/engine/embedded/_datagrams")
