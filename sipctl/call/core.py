@@ -21,7 +21,7 @@ from sipctl.call.adopt import adopt
 from sipctl.call.canary import CanarySide
 from sipctl.call.dialogs import Dialogs
 from sipctl.call.forward import FLOW_BASE, Forwarder, Policy
-from sipctl.call.judging import Change, Judge, JudgesCalls
+from sipctl.call.judging import FLAG_REST, FLAG_SUSPECT, FLAG_TRIAL, FLAG_TRUSTED, Change, Judge, JudgesCalls
 from sipctl.call.ledger import Ledger
 from sipctl.call.probes import Probes
 from sipctl.call.records import CELLS, Records
@@ -549,6 +549,11 @@ class Core:
             and snapshot.identify(host, port, self._listen_of.get(socket), self.is_stream(socket)) is not None
         )
 
+    def heeds(self, socket: int, address: tuple[str, int]) -> bool:
+        """Whether a datagram from there is read at all, or only counted."""
+        key = (socket, address[0], address[1])
+        return key in self._parties or self._identify(key) is not None
+
     def _note_stranger(self, host: str) -> None:
         self.count("strangers")
         seen = self.strangers.get(host)
@@ -723,6 +728,7 @@ class Core:
             if self.live.resting_until_s[at] <= self.now_s:
                 self.notes.append(("observe",))
             self.live.rest(at, until_s)
+            self.flag(FLAG_REST, sbc_id, until_s)
 
     def suspect(self, sbc_id: int) -> None:
         """Its last INVITE got no reply."""
@@ -730,6 +736,7 @@ class Core:
         if at is not None and not self.live.suspect[at]:
             self.live.set_suspect(at, True)
             self.notes.append(("observe",))
+            self.flag(FLAG_SUSPECT, sbc_id, 0.0)
 
     def trust(self, sbc_id: int) -> None:
         """It replied to an INVITE."""
@@ -739,6 +746,24 @@ class Core:
             if at is not None and live.suspect[at]:
                 live.set_suspect(at, False)
                 self.notes.append(("observe",))
+                self.flag(FLAG_TRUSTED, sbc_id, 0.0)
+
+    def flag(self, kind: int, sbc_id: int, until_s: float) -> None:
+        """What a call showed of an SBC, for the other routers of this machine."""
+        if self.slots > 1:
+            self.notes.append(("flag", kind, sbc_id, until_s))
+
+    def hear_flag(self, kind: int, sbc_id: int, until_s: float) -> None:
+        """What a call of another router of this machine showed of an SBC."""
+        at = None if self.snapshot is None else self.snapshot.sbc_by_id.get(sbc_id)
+        if at is None:
+            return
+        if kind == FLAG_REST:
+            self.live.rest(at, until_s)
+        elif kind == FLAG_TRIAL:
+            self.live.trial_due_s[at] = max(self.live.trial_due_s[at], until_s)
+        else:
+            self.live.set_suspect(at, kind == FLAG_SUSPECT)
 
     # -- what others want to know ----------------------------------------------------------------------------------------------
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from sipctl.model.outcomes import CallOutcome
 from sipctl.routing.snapshot import ProbeSpec
+
+# What routers of one machine tell each other of an SBC beside its judged state: it asked for rest, its last INVITE got no reply,
+# it answered one, a trial was sent to it.
+FLAG_REST: Final = 0
+FLAG_SUSPECT: Final = 1
+FLAG_TRUSTED: Final = 2
+FLAG_TRIAL: Final = 3
 
 
 class JudgesCalls(Protocol):

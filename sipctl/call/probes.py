@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipctl.call import wire
+from sipctl.call.owner import own_call_id
 from sipctl.errors import SipSyntaxError
 from sipctl.sip.headers import parse_retry_after
 from sipctl.sip.message import RETRY_AFTER, Message
@@ -79,12 +80,12 @@ class Probes:
         self._serial += 1
         listen = core.sockets[socket]
         serial = b"%d" % self._serial
-        mark = core.own_tag(b"probe|%d|" % sbc_id + serial)
+        mark = core.own_tag(b"probe|%d|%d|" % (core.slot, sbc_id) + serial)
         branch = wire.COOKIE + b"p" + mark
         host = f"[{sbc.host}]" if ":" in sbc.host else sbc.host
         transport = b"" if sbc.transport == "udp" else b";transport=" + sbc.transport.encode()
         uri = b"sip:%b:%d%b" % (host.encode(), sbc.port, transport)
-        call_id = mark + b"@" + wire.address_text(listen).partition(b";")[0].partition(b":")[0]
+        call_id = own_call_id(mark, wire.address_text(listen).partition(b";")[0].partition(b":")[0], core.slots, core.slot)
         data = wire.options(uri, wire.via_line(listen, branch), listen, call_id, mark[:12], self._serial)
         self._pending[branch] = sbc_id
         self._branch_of[sbc_id] = branch

@@ -29,6 +29,7 @@ from sipctl.call.admit import (
 )  # fmt: skip
 from sipctl.call.forward import FLOW_BASE
 from sipctl.call.hops import route_lines
+from sipctl.call.judging import FLAG_TRIAL
 from sipctl.call.records import SETUPS, Base, KeptEdit
 from sipctl.call.relay import (
     ABANDONED,
@@ -368,6 +369,7 @@ class SetUps:
         if trial:
             attempt.flags |= TRIAL
             live.trial_due_s[target.sbc] = now_s + TRIAL_EVERY_S
+            core.flag(FLAG_TRIAL, attempt.sbc_id, now_s + TRIAL_EVERY_S)
             wait_s = TRIAL_NO_REPLY_S
         elif not relay.arranged or len(relay.attempts) + 1 >= MAX_ATTEMPTS:
             wait_s = max(wait_s, LAST_NO_REPLY_S)

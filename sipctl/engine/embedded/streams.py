@@ -30,8 +30,10 @@ MAX_GONE = 4096  # closed flows whose listen is remembered
 CONNECT_TIMEOUT_S = 2.0
 IDLE_S = 900.0  # no byte either way
 SWEEP_S = 0.25
+ELSEWHERE_BASE = 1 << 40  # numbers from here on are connections of other routers of this machine (hand_off.py)
 
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EAGAIN})
+_ONE_OF_ALL = select.EPOLLIN | select.EPOLLEXCLUSIVE  # one router of several is woken for a connection
 _ECHOED = frozenset({b"via", b"from", b"to", b"call-id", b"cseq"})
 _PHRASES = {413: b"Request Entity Too Large", 513: b"Message Too Large"}
 _COMPACT = {b"v": b"via", b"f": b"from", b"t": b"to", b"i": b"call-id"}
@@ -87,6 +89,7 @@ class Streams:
         self._gone: dict[int, int] = {}  # closed flow → its listen, oldest first
         self._next_flow = FLOW_BASE
         self._swept_s = 0.0
+        self.elsewhere: Callable[[int, bytes, Address], None] | None = None  # sends on connections of other routers here
         self.counters = dict.fromkeys(
             (
                 "tcp_accepted",
@@ -110,10 +113,16 @@ class Streams:
                 continue
             sock.setblocking(False)
             self._listeners[index] = sock
-            self._driver.watch(sock.fileno(), lambda _mask, index=index: self._accept(index))  # type: ignore[misc]
+            self._driver.watch(sock.fileno(), lambda _mask, index=index: self._accept(index), _ONE_OF_ALL)  # type: ignore[misc]
 
     def __len__(self) -> int:
         return len(self._flows)
+
+    def drop(self, flow: int) -> None:
+        """End a connection of which a message was lost: its peer must not wait for an answer."""
+        connection = self._flows.get(flow)
+        if connection is not None:
+            self._close(connection)
 
     def close(self) -> None:
         """Stop accepting and end every connection."""
@@ -127,6 +136,9 @@ class Streams:
 
     def send(self, where: int, data: bytes, address: Address) -> None:
         """Send on a flow, or from a listen to an address; a connection that cannot be had is told to the core."""
+        if where >= ELSEWHERE_BASE and self.elsewhere is not None:
+            self.elsewhere(where, data, address)
+            return
         if where >= FLOW_BASE:
             connection = self._flows.get(where)
             index = connection.index if connection is not None else self._listen_of_gone(where)
