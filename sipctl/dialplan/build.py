@@ -15,7 +15,7 @@ from sipctl.dialplan.calendars import compile_schedule, zone_table
 from sipctl.dialplan.load import IMPLIED_SITE, Draft
 from sipctl.dialplan.places import Places
 from sipctl.dialplan.report import Mark, Report
-from sipctl.model.edge import LimitsModel, PairModel, ReachModel
+from sipctl.model.edge import LimitsModel, ObserveModel, PairModel, ReachModel
 from sipctl.model.numbers import read_dialled_at
 from sipctl.model.scalars import SbcUri
 from sipctl.model.send import SendModel
@@ -28,6 +28,7 @@ from sipctl.routing.snapshot import (
     GroupId,
     Listen,
     Match,
+    ObserveRules,
     Probe,
     Reach,
     Sbc,
@@ -223,6 +224,7 @@ class Builder:
             exhausted=model.exhausted,
             overlap=model.overlap,
             priority=tuple(namespace.lower() for namespace in model.priority),
+            quiet_alarm_s=model.quiet_alarm,
         )
 
     def _sbcs(self, pairs: Mapping[str, int]) -> tuple[tuple[Sbc, ...], dict[str, tuple[int, ...]]]:
@@ -290,6 +292,7 @@ class Builder:
             expect=model.expect,
             listens=self._listen_indexes(model.listen),
             send=None if model.send is None else _send_rules(model.send),
+            observe=None if model.observe is None else _observe_rules(model.observe),
         )
 
     def _group(self, name: str, tenants: Mapping[str, int]) -> Group:
@@ -320,6 +323,10 @@ def _approval(limits: LimitsModel) -> Approval:
 def _called_at(text: str | None) -> tuple[int, int]:
     dialled = read_dialled_at(text) if text else None
     return (dialled.base, dialled.copied) if dialled else (0, 0)
+
+
+def _observe_rules(model: ObserveModel) -> ObserveRules:
+    return ObserveRules(model.min_calls, model.difference / 100, model.slower, model.hold, model.most / 100)
 
 
 def _send_rules(model: SendModel) -> SendRules:

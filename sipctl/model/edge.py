@@ -25,9 +25,11 @@ from sipctl.model.scalars import (
     Format,
     HeaderName,
     HeaderNames,
+    Hold,
     Host,
     InDialog,
     Label,
+    Minutes,
     Name,
     Names,
     Networks,
@@ -37,6 +39,7 @@ from sipctl.model.scalars import (
     Priority,
     Redundancy,
     Replies,
+    Samples,
     Share,
     Short,
     Strategy,
@@ -90,7 +93,9 @@ class TrunkModel(Plain):
     exhausted: Failure = Field(default=503, description="what it hears when every attempt failed with 5xx, 408 or silence")
     overlap: Flag = Field(default=False, description="answer 484 to a proper prefix of a number")
     priority: Names = Field(default=(), description="namespaces of RFC 4412 it is trusted for")
-    quiet_alarm: NotBuilt = Field(default=None, description="alarm when no call came for so long")
+    quiet_alarm: Minutes | None = Field(
+        default=None, description="alarm when no call came for so long, though at its usual rate some would have"
+    )
 
 
 class SbcModel(Plain):
@@ -122,6 +127,24 @@ def _read_probe(value: Any) -> Any:
     return value
 
 
+class ObserveModel(Plain):
+    """When live calls make an SBC doubtful, so that it comes last within its pair."""
+
+    min_calls: Samples = Field(default=20, description="on both sides of a comparison; nothing is judged on fewer")
+    difference: Share = Field(default=20, description="how far two shares must lie apart: failed calls, calls that end early")
+    slower: Wait = Field(default=2.0, description="how much longer the post-dial delay must be, and at least twice as long")
+    hold: Hold = Field(default=300.0, description="a first doubt; each further one within an hour lasts twice as long, up to 1h")
+    most: Share = Field(default=50, description="share of the pair that may be doubtful at once; one SBC never is")
+
+
+def _read_observe(value: Any) -> Any:
+    if value == "off":
+        return None
+    if isinstance(value, str):
+        raise fault("plan.bad-value", f"{value!r} says nothing of observing", "write off, or a map such as {min_calls: 50}")
+    return value
+
+
 class PairModel(Plain):
     """Signalling addresses that back each other up."""
 
@@ -137,6 +160,9 @@ class PairModel(Plain):
     redundancy: Redundancy = Field(default="pair", description="virtual-ip: one address, backed by two boxes")
     probe: Annotated[ProbeModel | None, BeforeValidator(_read_probe), Also({"enum": ["off", False]})] = Field(
         default_factory=ProbeModel, description="or off"
+    )
+    observe: Annotated[ObserveModel | None, BeforeValidator(_read_observe), Also({"enum": ["off", False]})] = Field(
+        default_factory=ObserveModel, description="what its live calls may be held against its SBCs; or off"
     )
     no_reply: Short = Field(default=1.0, description="nothing at all for so long: the next SBC")
     no_progress: Wait = Field(default=6.0, description="only 100 for so long: the next SBC")

@@ -410,6 +410,13 @@ Period = Annotated[
 Wait = Annotated[
     float, PlainValidator(_duration(0.0, 86400.0)), Kind("duration", "s", "0s..1d"), WithJsonSchema(_DURATION_SCHEMA)
 ]
+Hold = Annotated[
+    float, PlainValidator(_duration(300.0, 3600.0)), Kind("duration", "s", "5m..1h"), WithJsonSchema(_DURATION_SCHEMA)
+]
+Minutes = Annotated[
+    float, PlainValidator(_duration(60.0, 86400.0)), Kind("duration", "s", "1m..1d"), WithJsonSchema(_DURATION_SCHEMA)
+]
+Samples = Annotated[int, PlainValidator(_count(10, 100_000)), Kind("number", "calls", "10..100000"), WithJsonSchema(_INT_SCHEMA)]
 Age = Annotated[
     float, PlainValidator(_duration(60.0, 30 * 86400.0)), Kind("duration", "s", "1m..30d"), WithJsonSchema(_DURATION_SCHEMA)
 ]

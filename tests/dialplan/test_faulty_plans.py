@@ -46,7 +46,7 @@ FAULTS: dict[str, Swaps] = {
     "advance_on with nonsense": [("    listen: inside\n", "    listen: inside\n    advance_on: [no-reply, 99] # ! plan.bad-value\n")],
     "a probe that is neither map nor off": [("    listen: inside\n", "    listen: inside\n    probe: never # ! plan.bad-value\n")],
     "what is not built yet": [
-        ("    listen: outside\n", "    listen: outside\n    quiet_alarm: 5m # ! plan.not-built-yet\n"),
+        ("    listen: outside\n", "    listen: outside\n    match: {tls_name: sip.one.example} # ! plan.not-built-yet\n"),
         ("failover: automatic", "failover: automatic\n    mode: b2bua # ! plan.not-built-yet"),
         ("limits: {max_call_age: 12h}", "nodes: {fra-1: {}} # ! plan.not-built-yet"),
         ("    bcp: bcp\n", "    bcp: bcp\n    rescue: {mode: auto} # ! plan.not-built-yet\n"),

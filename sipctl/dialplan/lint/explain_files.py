@@ -123,7 +123,7 @@ FILES: Final[Mapping[str, Explanation]] = {
     ),
     "plan.not-built-yet": explain(
         "The key is reserved. Ignoring it would let you believe it works.",
-        "trunks:\n  carrier: {listen: outside, sources: [198.51.100.0/28], quiet_alarm: 5m}\n",
+        "trunks:\n  carrier: {listen: outside, sources: [198.51.100.0/28], match: {tls_name: sip.carrier.example}}\n",
         "trunks:\n  carrier: {listen: outside, sources: [198.51.100.0/28]}\n",
     ),
     "plan.defined-twice": explain(
