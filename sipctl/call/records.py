@@ -69,6 +69,12 @@ MAX_INVITE_BYTES: Final = SETUP_BYTES - _INVITE_AT  # INVITE and, after it, the 
 _ANSWERED_RECORD: Final = Struct("<IBIIIIddd16s8sIH46s")
 _SEEN: Final = Struct("<d")
 _SEEN_AT: Final = Struct("<IBIIIId").size
+# The same without their checksum, which is put before them when they are written, in one go.
+_BASE_BODY: Final = Struct("<" + _BASE.format[2:])
+_SERVER_BODY: Final = Struct("<" + _SERVER.format[2:])
+_MOVES_BODY: Final = Struct("<" + _MOVES.format[2:])
+_STAYS_BODY: Final = Struct("<" + _STAYS.format[2:])
+_ANSWERED_BODY: Final = Struct("<" + _ANSWERED_RECORD.format[2:])
 assert _BASE.size <= _SERVER_AT and _SERVER_AT + _SERVER.size <= _ATTEMPT_AT and _STAYS_AT + _STAYS.size <= _ATTEMPT_STRIDE
 assert _ANSWERED_RECORD.size <= ANSWERED_BYTES
 
@@ -196,8 +202,7 @@ class Records:
         memory = self._memory
         memory[at : at + _INVITE_AT] = _EMPTY_SECTIONS
         memory[at + _INVITE_AT : at + _INVITE_AT + size] = base.invite
-        packed = _BASE.pack(
-            0,
+        body = _BASE_BODY.pack(
             1,
             size,
             base.socket,
@@ -210,8 +215,7 @@ class Records:
             base.cdr_id,
             base.host.encode(),
         )
-        memory[at + 4 : at + _BASE.size] = packed[4:]
-        _CRC.pack_into(memory, at, crc32(base.invite, crc32(packed[4:])))
+        memory[at : at + _BASE.size] = _CRC.pack(crc32(base.invite, crc32(body))) + body
         return index
 
     def write_server(
@@ -227,13 +231,12 @@ class Records:
                 memory[start : start + size] = final
             else:
                 size = 0
-        packed = _SERVER.pack(0, state, flags, status, attempts, due_s, ring_unix_s, size)
-        checksum = crc32(packed[4:])
+        body = _SERVER_BODY.pack(state, flags, status, attempts, due_s, ring_unix_s, size)
+        checksum = crc32(body)
         if size:
             checksum = crc32(final, checksum)
         at += _SERVER_AT
-        memory[at + 4 : at + _SERVER.size] = packed[4:]
-        _CRC.pack_into(memory, at, checksum)
+        memory[at : at + _SERVER.size] = _CRC.pack(checksum) + body
 
     def write_attempt(
         self, index: int, number: int, state: int, flags: int, status: int, way: int, sbc_id: int, tenant_id: int, socket: int,
@@ -241,12 +244,10 @@ class Records:
     ) -> None:  # fmt: skip
         """Write one attempt (0..MAX_ATTEMPTS-1) whole, before its INVITE leaves."""
         at = _SETUPS_AT + index * SETUP_BYTES + _ATTEMPT_AT + number * _ATTEMPT_STRIDE + _STAYS_AT
-        packed = _STAYS.pack(
-            0, way, sbc_id, tenant_id, socket, port, started_s, branch, host.encode(), uri if len(uri) <= MAX_URI_BYTES else b""
+        body = _STAYS_BODY.pack(
+            way, sbc_id, tenant_id, socket, port, started_s, branch, host.encode(), uri if len(uri) <= MAX_URI_BYTES else b""
         )
-        memory = self._memory
-        memory[at + 4 : at + _STAYS.size] = packed[4:]
-        _CRC.pack_into(memory, at, crc32(packed[4:]))
+        self._memory[at : at + _STAYS.size] = _CRC.pack(crc32(body)) + body
         self.move_attempt(index, number, state, flags, status, deadline_s)
 
     def write_edit(self, index: int, number: int, rest: bytes, edit: Edit) -> bool:
@@ -270,10 +271,8 @@ class Records:
     def move_attempt(self, index: int, number: int, state: int, flags: int, status: int, deadline_s: float) -> None:
         """Note what has changed of an attempt that was written."""
         at = _SETUPS_AT + index * SETUP_BYTES + _ATTEMPT_AT + number * _ATTEMPT_STRIDE
-        packed = _MOVES.pack(0, 1, state, flags, status, deadline_s)
-        memory = self._memory
-        memory[at + 4 : at + _MOVES.size] = packed[4:]
-        _CRC.pack_into(memory, at, crc32(packed[4:]))
+        body = _MOVES_BODY.pack(1, state, flags, status, deadline_s)
+        self._memory[at : at + _MOVES.size] = _CRC.pack(crc32(body)) + body
 
     def close_setup(self, index: int) -> None:
         self._memory[_SETUPS_AT + index * SETUP_BYTES + 4] = 0
@@ -305,12 +304,10 @@ class Records:
             return -1
         index = self._free_answered.pop()
         at = _ANSWERED_AT + index * ANSWERED_BYTES
-        packed = _ANSWERED_RECORD.pack(
-            0, 1, trunk_id, sbc_id, tenant_id, entry_id, start_unix_s, now_s, expires_s, key, cdr_id, socket, port, host.encode()
+        body = _ANSWERED_BODY.pack(
+            1, trunk_id, sbc_id, tenant_id, entry_id, start_unix_s, now_s, expires_s, key, cdr_id, socket, port, host.encode()
         )
-        memory = self._memory
-        memory[at + 4 : at + _ANSWERED_RECORD.size] = packed[4:]
-        _CRC.pack_into(memory, at, crc32(packed[4:]))
+        self._memory[at : at + _ANSWERED_RECORD.size] = _CRC.pack(crc32(body)) + body
         return index
 
     def touch_answered(self, index: int, now_s: float, expires_s: float) -> None:
@@ -327,8 +324,7 @@ class Records:
             changed = bytearray(memory[at + 4 : at + _ANSWERED_RECORD.size])
             changed[0] = 1 + leaving
             _SEEN.pack_into(changed, _SEEN_AT - 4, now_s)
-            memory[at + 4 : at + _ANSWERED_RECORD.size] = changed
-            _CRC.pack_into(memory, at, crc32(changed))
+            memory[at : at + _ANSWERED_RECORD.size] = _CRC.pack(crc32(changed)) + changed
 
     def answered(self, index: int) -> Answered | None:
         """Read one record back; None if it is free or torn."""
@@ -432,12 +428,11 @@ class Records:
 
     def _write_answered(self, record: Answered) -> None:
         at = _ANSWERED_AT + record.slot * ANSWERED_BYTES
-        packed = _ANSWERED_RECORD.pack(
-            0, 1 + record.leaving, record.trunk_id, record.sbc_id, record.tenant_id, record.entry_id, record.start_unix_s,
+        body = _ANSWERED_BODY.pack(
+            1 + record.leaving, record.trunk_id, record.sbc_id, record.tenant_id, record.entry_id, record.start_unix_s,
             record.seen_s, record.expires_s, record.key, record.cdr_id, record.socket, record.port, record.host.encode(),
         )  # fmt: skip
-        self._memory[at + 4 : at + _ANSWERED_RECORD.size] = packed[4:]
-        _CRC.pack_into(self._memory, at, crc32(packed[4:]))
+        self._memory[at : at + _ANSWERED_RECORD.size] = _CRC.pack(crc32(body)) + body
 
 
 _EMPTY_SECTIONS: Final = bytes(_INVITE_AT)
