@@ -7,11 +7,16 @@ from typing import Annotated
 import typer
 
 from sipctl.cli.client import EXIT_USAGE, stop
+from sipctl.cli.local_commands import LocalWish
 from sipctl.cli.options import Side
 from sipctl.cli.writes import Wish, as_write, wish
 
 GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="Name of a continuity group.")]
 ToOption = Annotated[Side, typer.Option("--to", help="Which tenant takes new calls.")]
+
+LocalOption = Annotated[
+    bool, typer.Option("--local", help="On this node, when no controller serves; for who owns STATE (docs/emergency.md).")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,22 +34,28 @@ def failover(
     group: Annotated[str | None, typer.Argument(metavar="[GROUP]", help="Name of a continuity group.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Every group whose tenant matches this pattern.", metavar="GLOB")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every group.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Not built yet: without a controller.", hidden=True)] = False,
+    local: LocalOption = False,
 ) -> Wish:
     """Send new calls to the other tenant and hold them there until failback; calls that are up stay up."""
-    if local:
-        stop(EXIT_USAGE, "`failover --local` is not built yet", "a controller that died is back by itself: sipctl status")
     if [group is not None, tenant is not None, every].count(True) != 1:
         stop(EXIT_USAGE, "say which: GROUP, --tenant GLOB, or --all")
+    if local:
+        return Wish("", local=LocalWish("failover", to.value, group or "", tenant or "", every))
     if group is not None:
         return wish("groups", group, "failover", to=to.value)
     return wish("failover", to=to.value, all=True) if every else wish("failover", to=to.value, tenant=tenant)
 
 
 def failback(
-    group: GroupArgument, now: Annotated[bool, typer.Option("--now", help="No ramp: all new calls at once.")] = False
+    group: GroupArgument,
+    now: Annotated[bool, typer.Option("--now", help="No ramp: all new calls at once.")] = False,
+    local: LocalOption = False,
 ) -> Wish:
     """Let a group return to its primary tenant, by its ramp."""
+    if local:
+        if not now:
+            stop(EXIT_USAGE, "without a controller there is no ramp", "failback GROUP --now --local moves all new calls at once")
+        return Wish("", local=LocalWish("failback", "primary", group))
     return wish("groups", group, "failback", now=now)
 
 

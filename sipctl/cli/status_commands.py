@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from sipctl.cli.client import EXIT_UNHEALTHY, Client, segment
 from sipctl.cli.entity_commands import print_entities, print_switched, section_of
+from sipctl.cli.local_status import local_status
 from sipctl.cli.options import Output, OutputOption, StateOption, state_dir
 from sipctl.cli.output import complain, moment, print_json, print_table, say, when
 from sipctl.cli.writes import Wish, as_write, wish
-from sipctl.errors import StoreError
-from sipctl.routing.snapshot import Admin, RoutingState
-from sipctl.store.sqlite import SqliteStore
-from sipctl.supervisor.local import LocalPicture, look
 
 LimitOption = Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many, newest first.")]
 MARKS = ("held", "pinned", "latched", "frozen")
@@ -34,13 +30,15 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    local: Annotated[bool, typer.Option("--local", help="From STATE alone, controller dead or not.")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="From STATE and the routers themselves, controller dead or not.")
+    ] = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
     """The whole picture. Exit 1 if a group is not normal or an alarm stands."""
     if local:
-        _local(state_dir(state), output)
+        local_status(state_dir(state), output)
         return
     body = Client.find(state_dir(state)).get("/v1/status")
     if output is Output.json:
@@ -155,94 +153,3 @@ def _marks(group: Mapping[str, Any]) -> str:
         elif value:
             words.append(f"{mark} {value}")
     return ", ".join(words)
-
-
-# -- from STATE alone ------------------------------------------------------------------------------------------------------
-
-
-def _local(root: Path, output: Output) -> None:
-    """What is on disk and which processes live; exit 1 if no router does, or a snapshot is damaged."""
-    picture = look(root)
-    live, store_text = _live_revision(root)
-    newest = picture.generations[0] if picture.generations else None
-    if output is Output.json:
-        print_json(_local_body(picture, newest, live, store_text))
-    else:
-        _print_local(root, picture, newest, live, store_text)
-    has_router = any(name.startswith("router") for name in picture.processes)
-    if not has_router or picture.faults or newest is None:
-        raise typer.Exit(EXIT_UNHEALTHY)
-
-
-def _live_revision(root: Path) -> tuple[int | None, str]:
-    """(number of the live revision, what is wrong with the store)."""
-    path = root / "sipctl.db"
-    if not path.exists():
-        return None, "there is no store yet"
-    try:
-        store = SqliteStore(path, read_only=True)
-    except StoreError as error:
-        return None, error.detail
-    try:
-        return store.live_number(), ""
-    except StoreError as error:
-        return None, error.detail
-    finally:
-        store.close()
-
-
-def _local_body(picture: LocalPicture, newest: RoutingState | None, live: int | None, store_text: str) -> dict[str, Any]:
-    snapshot = None
-    if newest is not None:
-        snapshot = {
-            "revision": newest.revision, "term": newest.term, "seq": newest.seq, "node_admin": _word(newest.node_admin),
-            "groups": {
-                name: {"bcp_percent": decision.bcp_percent, "pinned": decision.pinned, "left": decision.left,
-                       "epoch": decision.epoch, "reason": decision.reason}
-                for name, decision in sorted(newest.decisions.items())
-            },
-            "sbc_admin": {name: _word(admin) for name, admin in sorted(newest.sbc_admin.items())},
-            "tenant_admin": {name: _word(admin) for name, admin in sorted(newest.tenant_admin.items())},
-            "trunk_admin": {name: _word(admin) for name, admin in sorted(newest.trunk_admin.items())},
-            "overlays": {name: {"until_unix_s": until or None} for name, until in newest.overlays},
-            "switches": {name: {"until_unix_s": until or None} for name, until in newest.switches},
-        }  # fmt: skip
-    return {
-        "local": True, "processes": picture.processes, "api": picture.api, "live_revision": live, "store": store_text or "ok",
-        "snapshot": snapshot, "faults": list(picture.faults),
-    }  # fmt: skip
-
-
-def _print_local(root: Path, picture: LocalPicture, newest: RoutingState | None, live: int | None, store_text: str) -> None:
-    say(f"STATE {root} as it lies on disk; measured states are known to the routers alone")
-    print_table("processes", ("NAME", "PID"), sorted(picture.processes.items()))
-    say(f"live revision {live}" if not store_text else f"store: {store_text}")
-    for fault in picture.faults:
-        complain(fault)
-    if newest is None:
-        say("snapshot: none on disk")
-        return
-    say(f"snapshot: revision {newest.revision}, term {newest.term}, seq {newest.seq}, node {_word(newest.node_admin)}")
-    rows = [
-        (name, f"{decision.bcp_percent} %", "pinned" if decision.pinned else "", decision.epoch, decision.reason)
-        for name, decision in sorted(newest.decisions.items())
-    ]
-    print_table("groups", ("GROUP", "BCP", "MARKS", "EPOCH", "REASON"), rows)
-    on = [
-        (kind, name, when(until) if until else "switched off")
-        for kind, found in (("overlay", newest.overlays), ("switch", newest.switches))
-        for name, until in found
-    ]
-    if on:
-        print_table("on", ("KIND", "NAME", "UNTIL"), on)
-    wished = [
-        (kind, name, _word(admin))
-        for kind, admins in (("sbc", newest.sbc_admin), ("tenant", newest.tenant_admin), ("trunk", newest.trunk_admin))
-        for name, admin in sorted(admins.items())
-        if admin != Admin.ENABLED
-    ]
-    print_table("admin states", ("KIND", "NAME", "ADMIN"), wished)
-
-
-def _word(admin: Admin) -> str:
-    return Admin(admin).name.lower()

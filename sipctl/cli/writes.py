@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sipctl.cli.client import Client, segment
+from sipctl.cli.local_commands import LocalWish, give_local
 from sipctl.cli.operate import carry_out
 from sipctl.cli.options import (
     DEFAULT_TIMEOUT_S,
@@ -32,6 +33,7 @@ class Wish:
 
     path: str
     body: Mapping[str, Any] = field(default_factory=dict)
+    local: LocalWish | None = None  # given on the node itself instead, controller dead or not
 
 
 def wish(*parts: str, **body: Any) -> Wish:
@@ -61,6 +63,9 @@ def as_write(
         *, reason: str, timeout: float, state: Path | None, dry_run: bool = False, force: list[str] | None = None, **given: Any
     ) -> None:
         wished = asks(**given)
+        if wished.local is not None:
+            give_local(state_dir(state), wished.local, reason=reason, dry_run=dry_run, force=force or ())
+            return
         carry_out(
             Client.find(state_dir(state)), wished.path, wished.body, reason=reason, dry_run=dry_run, force=force or (),
             timeout_s=timeout,

@@ -142,11 +142,8 @@ class Emergency:
     def _answer(self, case: Case) -> None:
         routers = [slot for slot in self._crew.slots if slot.router is not None]
         late = [slot.router_name for slot in routers if slot.number in case.waits_for]
-        lost = (
-            f"; but {case.body['not_written']}: a router that starts anew does not know of it"
-            if "not_written" in case.body
-            else ""
-        )
+        fault = case.body.get("not_written")
+        lost = f"; but {fault}: a router that starts anew does not know of it" if fault else ""
         if late or not routers:
             who = f"{', '.join(late)} did not say so within {OBEY_S:g} s" if late else "no router runs now"
             text = f"{case.told}: ordered, but {who}; it follows as soon as it can{lost}"
