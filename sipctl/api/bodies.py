@@ -41,6 +41,7 @@ class Write(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     reason: str = ""
     dry_run: bool = False
     force: list[str] = []
+    break_glass: bool = False  # approvals do not stop it, nor rules it names; who may and for how long is the plan's
 
 
 class Failover(Write, kw_only=True):
@@ -51,6 +52,16 @@ class FailoverMany(Write, kw_only=True):
     to: Literal["bcp", "primary"]
     tenant: str | None = None  # shell pattern over tenant names
     all: bool = False
+    partial: bool = False  # groups that are refused stay, the others move
+    spread_s: float = 0.0  # one after the other, over so many seconds
+
+
+class FailbackMany(Write, kw_only=True):
+    tenant: str | None = None
+    all: bool = False
+    now: bool = False
+    partial: bool = False
+    spread_s: float = 0.0
 
 
 class Failback(Write, kw_only=True):
@@ -68,6 +79,10 @@ class Admin(Write, kw_only=True):
 
 class Automation(Write, kw_only=True):
     state: Literal["pause", "resume"]
+
+
+class BreakGlass(Write, kw_only=True):
+    state: Literal["on", "off"]
 
 
 class Allow(Write, kw_only=True):

@@ -26,7 +26,8 @@ from sipctl.api.tokens import first_admin
 from sipctl.control.ports import Answer, Notice, ToDesk, View, WriteFailed
 from sipctl.errors import EngineError
 from sipctl.store.sqlite import SqliteStore
-from sipctl.telemetry.cdr import split_packet
+from sipctl.telemetry.call_ages import CallAges
+from sipctl.telemetry.cdr import Line, split_packet
 from sipctl.telemetry.cdr_files import CdrWriter
 from sipctl.telemetry.log import LineWriter, logger
 from sipctl.telemetry.metrics import Metrics
@@ -90,8 +91,9 @@ class Desk:
         )
         self.log: Log = logger(self._lines, wall_s, role="desk")
         self.cdr = CdrWriter(
-            state_dir / "cdr", wall_s, node=node, on_failure=partial(self._write_failed, "cdr"), on_line=self.metrics.count_line
+            state_dir / "cdr", wall_s, node=node, on_failure=partial(self._write_failed, "cdr"), on_line=self._count_line
         )
+        self.state.ages = CallAges(lambda: self.cdr.up(), wall_s)
         self.calls = CallObserver(mono_s())
         self.audit = DeskAudit(
             state_dir, wall_s, failed=self._write_failed,
@@ -188,6 +190,12 @@ class Desk:
     def _picture(self) -> dict[str, Any] | None:
         view = self.state.view
         return None if view is None else {"status": view.status, "detail": view.detail}
+
+    def _count_line(self, line: Line) -> None:
+        """One call record was made; from the writer's thread."""
+        self.metrics.count_line(line)
+        if self.state.ages is not None:
+            self.state.ages.note(line)
 
     def _counts(self) -> dict[str, int]:
         cdr, state = self.cdr, self.state

@@ -125,10 +125,33 @@ async def operations(request: web.Request) -> web.StreamResponse:
 
 
 async def operation(request: web.Request) -> web.StreamResponse:
-    """What became of an operation; `wait` seconds for it to be over."""
+    """What became of an operation; `wait` seconds for it to be over. One that goes on tells how far, and a drain how long."""
+    state = request.app[STATE]
     wait_s = query_int(request, "wait", 0, 0, MAX_WAIT_S)
-    found = await request.app[STATE].operation(request.match_info["id"], wait_s)
-    return json_answer(msgspec.to_builtins(found))
+    found = await state.operation(request.match_info["id"], wait_s)
+    body = msgspec.to_builtins(found)
+    progress = state.progress(found.id) if not found.is_over else {}
+    if progress:
+        body["progress"] = progress
+    if progress.get("going") == "drain":
+        body["forecast"] = await state.forecast(str(progress.get("what")), str(progress.get("name")))
+    return json_answer(body)
+
+
+async def proposals(request: web.Request) -> web.StreamResponse:
+    """Changes that wait for a second person, oldest first."""
+    return json_answer({"proposals": list(request.app[STATE].seen().detail.get("proposals") or ())})
+
+
+async def forecast(request: web.Request) -> web.StreamResponse:
+    """How long the calls that are up at an SBC, a tenant or this node will last, by the calls that ended."""
+    state = request.app[STATE]
+    asked = {what: query_text(request, what) for what in ("sbc", "tenant")}
+    named = {what: name for what, name in asked.items() if name is not None}
+    if len(named) > 1:
+        raise Problem(400, "bad-request", "say sbc or tenant, or neither for this node")
+    what, name = next(iter(named.items()), ("node", ""))
+    return json_answer({"what": what, "name": name, **await state.forecast(what, name)})
 
 
 def section_of(kind: str) -> str:

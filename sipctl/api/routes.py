@@ -30,6 +30,7 @@ class Route:
     handler: Handler
     body: type[msgspec.Struct] | None = None
     query: tuple[str, ...] = ()
+    op: str = ""  # the controller's command it becomes (control/changes.py OP_ROLES); "": a read, or the desk's own
 
 
 async def not_built(request: web.Request) -> web.StreamResponse:
@@ -55,8 +56,8 @@ def _switching(kind: str, section: str, title: str) -> tuple[Route, ...]:
     return (
         Route("GET", f"/v1/{section}", "viewer", f"{title}: on or off, until when, by whom.", reads.section(kind)),
         Route("GET", f"{one}/decisions", "viewer", "When it went on and off.", reads.history(kind), query=("limit",)),
-        Route("POST", f"{one}/on", "operator", "Switch it on.", writes.switch(kind, "on"), bodies.SwitchOn),
-        Route("POST", f"{one}/off", "operator", "Switch it off.", writes.switch(kind, "off"), bodies.Write),
+        Route("POST", f"{one}/on", "operator", "Switch it on.", writes.switch(kind, "on"), bodies.SwitchOn, op=f"{kind}-on"),
+        Route("POST", f"{one}/off", "operator", "Switch it off.", writes.switch(kind, "off"), bodies.Write, op=f"{kind}-off"),
     )
 
 
@@ -67,40 +68,138 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/openapi.json", PUBLIC, "This description.", openapi),
     Route("GET", "/v1/status", "viewer", "The whole picture.", reads.status),
     Route("GET", "/v1/alarms", "viewer", "Alarms that stand.", reads.alarms),
-    Route("POST", "/v1/alarms/{id}/ack", "operator", "Somebody looks after this alarm.", writes.alarm_ack, bodies.Write),
+    Route(
+        "POST",
+        "/v1/alarms/{id}/ack",
+        "operator",
+        "Somebody looks after this alarm.",
+        writes.alarm_ack,
+        bodies.Write,
+        op="alarm-ack",
+    ),
     Route("GET", "/v1/strangers", "viewer", "Sources in no trunk and no pair.", reads.strangers),
     Route("GET", "/v1/route", "viewer", "Where a call would go, and why.", reads.route, query=("number", "trunk", "from", "at")),
     Route("GET", "/v1/decisions", "viewer", "Decisions of all groups, newest first.", reads.decisions, query=("limit",)),
     Route("GET", "/v1/groups/{name}/decisions", "viewer", "Decisions of a group.", reads.decisions, query=("limit",)),
     Route("GET", "/v1/events", "viewer", "The running story as server-sent events.", events.events),
-    Route("POST", "/v1/failover", "operator", "Move many groups.", writes.failover_many, bodies.FailoverMany),
-    Route("POST", "/v1/groups/{name}/failover", "operator", "Move a group and hold it.", writes.failover, bodies.Failover),
-    Route("POST", "/v1/groups/{name}/failback", "operator", "Let a group return.", writes.failback, bodies.Failback),
-    Route("POST", "/v1/groups/{name}/pin", "operator", "Nothing automatic moves the group.", writes.pin, bodies.Pin),
-    Route("POST", "/v1/groups/{name}/unpin", "operator", "Automation may move it again.", writes.unpin, bodies.Write),
-    Route("POST", "/v1/groups/{name}/unlatch", "operator", "Failbacks may happen again.", writes.unlatch, bodies.Write),
-    Route("POST", "/v1/automation", "operator", "Pause or resume automation.", writes.automation, bodies.Automation),
-    Route("POST", "/v1/sbcs/{name}/admin", "operator", "Enable, drain or disable an SBC.", writes.sbc_admin, bodies.Admin),
-    Route("POST", "/v1/sbcs/{name}/probe", "operator", "Probe an SBC now.", writes.sbc_probe, bodies.Write),
+    Route("POST", "/v1/failover", "operator", "Move many groups.", writes.failover_many, bodies.FailoverMany, op="failover"),
     Route(
-        "POST", "/v1/trunks/{name}/allow", "operator", "More addresses of a trunk for a time.", writes.trunk_allow, bodies.Allow
+        "POST", "/v1/failback", "operator", "Let many groups return.", writes.failback_many, bodies.FailbackMany, op="failback"
     ),
-    Route("POST", "/v1/trunks/{name}/admin", "operator", "Enable, drain or disable a trunk.", writes.trunk_admin, bodies.Admin),
     Route(
-        "POST", "/v1/tenants/{name}/admin", "operator", "Enable, drain or disable a tenant.", writes.tenant_admin, bodies.Admin
+        "POST",
+        "/v1/groups/{name}/failover",
+        "operator",
+        "Move a group and hold it.",
+        writes.failover,
+        bodies.Failover,
+        op="failover",
     ),
-    Route("POST", "/v1/node/admin", "operator", "Drain this node, or enable it.", writes.node_admin, bodies.Admin),
+    Route(
+        "POST", "/v1/groups/{name}/failback", "operator", "Let a group return.", writes.failback, bodies.Failback, op="failback"
+    ),
+    Route("POST", "/v1/groups/{name}/pin", "operator", "Nothing automatic moves the group.", writes.pin, bodies.Pin, op="pin"),
+    Route("POST", "/v1/groups/{name}/unpin", "operator", "Automation may move it again.", writes.unpin, bodies.Write, op="unpin"),
+    Route(
+        "POST", "/v1/groups/{name}/unlatch", "operator", "Failbacks may happen again.", writes.unlatch, bodies.Write, op="unlatch"
+    ),
+    Route(
+        "POST", "/v1/automation", "operator", "Pause or resume automation.", writes.automation, bodies.Automation, op="automation"
+    ),
+    Route(
+        "POST",
+        "/v1/sbcs/{name}/admin",
+        "operator",
+        "Enable, drain or disable an SBC.",
+        writes.sbc_admin,
+        bodies.Admin,
+        op="sbc-admin",
+    ),
+    Route("POST", "/v1/sbcs/{name}/probe", "operator", "Probe an SBC now.", writes.sbc_probe, bodies.Write, op="sbc-probe"),
+    Route(
+        "POST",
+        "/v1/trunks/{name}/allow",
+        "operator",
+        "More addresses of a trunk for a time.",
+        writes.trunk_allow,
+        bodies.Allow,
+        op="trunk-allow",
+    ),
+    Route(
+        "POST",
+        "/v1/trunks/{name}/admin",
+        "operator",
+        "Enable, drain or disable a trunk.",
+        writes.trunk_admin,
+        bodies.Admin,
+        op="trunk-admin",
+    ),
+    Route(
+        "POST",
+        "/v1/tenants/{name}/admin",
+        "operator",
+        "Enable, drain or disable a tenant.",
+        writes.tenant_admin,
+        bodies.Admin,
+        op="tenant-admin",
+    ),
+    Route(
+        "POST", "/v1/node/admin", "operator", "Drain this node, or enable it.", writes.node_admin, bodies.Admin, op="node-admin"
+    ),
     *_switching("overlay", "overlays", "Overlays"),
     *_switching("switch", "switches", "Kill switches"),
     Route("GET", "/v1/revisions", "viewer", "Revisions, newest first.", reads.revisions, query=("limit",)),
     Route("GET", "/v1/revisions/{number}", "viewer", "One revision with its files.", reads.revision),
-    Route("POST", "/v1/revisions", "editor", "Apply a plan.", revision_writes.apply, bodies.Apply),
+    Route("POST", "/v1/revisions", "editor", "Apply a plan.", revision_writes.apply, bodies.Apply, op="apply"),
     Route(
-        "POST", "/v1/revisions/{number}/rollback", "editor", "Make the content of an older revision live again.",
-        revision_writes.rollback, bodies.Rollback,
+        "POST",
+        "/v1/revisions/{number}/rollback",
+        "editor",
+        "Make the content of an older revision live again.",
+        revision_writes.rollback,
+        bodies.Rollback,
+        op="rollback",
     ),
     Route("GET", "/v1/operations", "viewer", "Operations, newest first.", reads.operations, query=("limit",)),
     Route("GET", "/v1/operations/{id}", "viewer", "What became of an operation.", reads.operation, query=("wait",)),
+    Route(
+        "POST",
+        "/v1/operations/{id}/abort",
+        "operator",
+        "End an operation that goes on, and undo of it what can be.",
+        writes.on_id("op-abort"),
+        bodies.Write,
+        op="op-abort",
+    ),
+    Route("GET", "/v1/proposals", "viewer", "Changes that wait for a second person.", reads.proposals),
+    Route(
+        "POST",
+        "/v1/proposals/{id}/approve",
+        "operator",
+        "Agree to what somebody else proposed: it is done.",
+        writes.on_id("op-approve"),
+        bodies.Write,
+        op="op-approve",
+    ),
+    Route(
+        "POST",
+        "/v1/proposals/{id}/reject",
+        "operator",
+        "Nobody shall approve it any more.",
+        writes.on_id("op-reject"),
+        bodies.Write,
+        op="op-reject",
+    ),
+    Route(
+        "POST",
+        "/v1/break-glass",
+        "operator",
+        "Break the glass for a time, or make it whole.",
+        writes.break_glass,
+        bodies.BreakGlass,
+        op="break-glass",
+    ),
+    Route("GET", "/v1/forecast", "viewer", "How long calls that are up will last.", reads.forecast, query=("sbc", "tenant")),
     Route("GET", "/v1/tokens", "admin", "All tokens, without their secrets.", tokens.ls),
     Route("POST", "/v1/tokens", "admin", "Make a token.", tokens.create, bodies.NewToken),
     Route("POST", "/v1/tokens/{name}/revoke", "admin", "End a token.", tokens.revoke, bodies.Write),
@@ -109,7 +208,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/cdr", "viewer", "Not built yet: call records.", not_built),
     Route("GET", "/v1/numbers", "viewer", "Not built yet: the number inventory.", not_built),
     Route(
-        "GET", "/v1/audit", "operator", "The audit, newest first; numbers masked unless an admin asks for full=1.", audit.read,
+        "GET",
+        "/v1/audit",
+        "operator",
+        "The audit, newest first; numbers masked unless an admin asks for full=1.",
+        audit.read,
         query=("n", "after", "group", "actor", "op", "since", "until", "limit", "lines", "full"),
     ),
     Route("GET", "/v1/audit/verify", "operator", "Is the audit chain whole?", audit.verify),

@@ -23,8 +23,10 @@ from sipctl.errors import StoreError
 from sipctl.store.operations import Operation
 from sipctl.store.sqlite import SqliteStore
 from sipctl.store.tokens import Token, find
+from sipctl.telemetry.call_ages import CallAges
 
 MAX_OPERATIONS_KEPT: Final = 2_000  # in memory; older ones are read from the store
+MAX_LINEAGE: Final = 64  # makers of makers of a token that are looked at
 MAX_OPERATIONS_OPEN: Final = 256
 MAX_STORE_WAITING: Final = 200
 STORE_TIMEOUT_S: Final = 10.0
@@ -32,6 +34,7 @@ FIRST_ANSWER_S: Final = 5.0  # a write answers 202 when the controller has said 
 FORGOTTEN_AFTER_S: Final = 300.0  # an operation of an earlier desk that nobody answered by then is lost
 STORE_POLL_S: Final = 0.5
 LOST: Final = "the controller went away before it said what became of this; look at the status and repeat it if it is missing"
+KEPT: Final = ("accepted", "going")  # what a controller has taken is kept over its death
 REACHABLE_WITHIN_S: Final = 5.0  # a controller sends a view each second
 
 T = TypeVar("T")
@@ -54,6 +57,7 @@ class DeskState:
         self.ring = EventRing(secrets.token_hex(4))
         self.view: View | None = None
         self.sender: Sender | None = None
+        self.ages: CallAges | None = None
         self.audited: Callable[[Operation], None] = lambda operation: None  # told what the desk itself did
         self.audit_head: Callable[[], Mapping[str, Any]] = dict
         self.lost_operations = 0
@@ -65,12 +69,19 @@ class DeskState:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="desk-store")
         self._waiting = 0
         self._saves: set[asyncio.Task[None]] = set()
+        self._orphans: set[str] = set()  # operations whose controller went, until the next one says whether it goes on with them
+        self._authors: dict[str, str] = {}  # who made which token, revoked ones too
 
     # -- what the controller says ------------------------------------------------------------------------------------------
 
     def on_view(self, view: View) -> None:
         self.view = view
         self._view_at_s = self.mono_s()
+        if self._orphans:
+            going = {one.get("id") for one in view.detail.get("operations") or ()}
+            for identifier in [one for one in self._orphans - going if one in self._changed]:
+                self._lose(identifier)
+            self._orphans.clear()
 
     def on_notice(self, notice: Notice) -> None:
         self.ring.add(notice)
@@ -99,12 +110,21 @@ class DeskState:
             self._put(self._answered(stored, answer))
 
     def on_link(self, sender: Sender | None) -> None:
-        """A link to a controller is there, or gone: what was asked over the old one gets no answer any more."""
+        """A link to a controller is there, or gone: what it has not answered gets no answer any more.
+
+        What it has taken is a wish that the next controller goes on with; if that one does not know it, it is lost then.
+        """
         self.sender = sender
         for identifier in list(self._changed):
-            known = self._operations[identifier]
-            self._put(msgspec.structs.replace(known, status="lost", code="lost", text=LOST, ended_at_unix_s=self.wall_s()))
-            self.lost_operations += 1
+            if self._operations[identifier].status in KEPT:
+                self._orphans.add(identifier)
+            else:
+                self._lose(identifier)
+
+    def _lose(self, identifier: str) -> None:
+        known = self._operations[identifier]
+        self._put(msgspec.structs.replace(known, status="lost", code="lost", text=LOST, ended_at_unix_s=self.wall_s()))
+        self.lost_operations += 1
 
     @property
     def view_age_s(self) -> float | None:
@@ -151,7 +171,15 @@ class DeskState:
     # -- operations --------------------------------------------------------------------------------------------------------
 
     async def command(
-        self, op: str, args: Mapping[str, Any], actor: str, reason: str, *, dry_run: bool = False, force: tuple[str, ...] = ()
+        self,
+        op: str,
+        args: Mapping[str, Any],
+        actor: Token,
+        reason: str,
+        *,
+        dry_run: bool = False,
+        force: tuple[str, ...] = (),
+        break_glass: bool = False,
     ) -> Operation:
         """Send a wish; returns what is known of it after the controller's first word, or after FIRST_ANSWER_S.
 
@@ -164,12 +192,25 @@ class DeskState:
         if len(self._changed) >= MAX_OPERATIONS_OPEN:
             raise Problem(503, "busy", f"{len(self._changed)} operations are under way", hint="wait for them: sipctl history")
         identifier = f"op-{secrets.token_hex(5)}"
-        data = msgspec.msgpack.encode(Command(identifier, op, args, actor, reason, dry_run, force))
+        command = Command(
+            identifier,
+            op,
+            args,
+            actor.name,
+            reason,
+            dry_run,
+            force,
+            actor.role,
+            actor.at_unix_s,
+            self.made_by(actor),
+            break_glass,
+        )
+        data = msgspec.msgpack.encode(command)
         if len(data) > MAX_FRAME_BYTES:
             raise Problem(413, "too-large", f"the plan is {len(data)} bytes, {MAX_FRAME_BYTES} is the most")
         kept = {key: value for key, value in args.items() if key != "files"}  # a plan stands in its revision
         changed = self._changed[identifier] = asyncio.Event()
-        self._put(Operation(identifier, op, kept, actor, reason, self.wall_s(), "running", dry_run=dry_run, force=force))
+        self._put(Operation(identifier, op, kept, actor.name, reason, self.wall_s(), "running", dry_run=dry_run, force=force))
         try:
             self.sender.send(data)
         except OSError as error:
@@ -179,25 +220,36 @@ class DeskState:
         await _within(changed, FIRST_ANSWER_S)
         return self._operations[identifier]
 
+    def progress(self, identifier: str) -> Mapping[str, Any]:
+        """What the last view says of an operation that goes on; empty if it says nothing."""
+        found = self.view.detail.get("operations") or () if self.view is not None else ()
+        return next((one for one in found if one.get("id") == identifier), {})
+
+    async def forecast(self, what: str, name: str) -> dict[str, Any]:
+        """How long the calls that are up at an SBC, a tenant or the node will last; empty where nobody keeps their ages."""
+        return {} if self.ages is None else await asyncio.to_thread(self.ages.forecast, what, name)
+
     def record(self, operation: Operation) -> None:
         """Remember something the desk itself did."""
         self._put(operation)
         self.audited(operation)
 
     async def operation(self, identifier: str, wait_s: float = 0.0) -> Operation:
-        """An operation, after at most ``wait_s`` for it to be over. Raises: Problem 404."""
+        """An operation, after at most ``wait_s`` for it to be over, or to go on by itself. Raises: Problem 404."""
         until_s = self.mono_s() + wait_s
+        first = self._operations.get(identifier)
         while (known := self._operations.get(identifier)) is not None:
             left_s = until_s - self.mono_s()
             changed = self._changed.get(identifier)
-            if changed is None or left_s <= 0:
+            has_begun = first is not None and known.status == "going" != first.status
+            if changed is None or left_s <= 0 or has_begun:
                 return known
             await _within(changed, left_s)
         while True:
             stored = await self.ask_store(lambda: self.store.operations.get(identifier))
             if stored is None:
                 raise Problem(404, "not-found", f"there is no operation {identifier}")
-            if not stored.is_over and self.wall_s() - stored.at_unix_s > FORGOTTEN_AFTER_S:
+            if not stored.is_over and self.wall_s() - stored.at_unix_s > FORGOTTEN_AFTER_S and not self.progress(identifier):
                 return msgspec.structs.replace(stored, status="lost", code="lost", text=LOST, ended_at_unix_s=self.wall_s())
             if stored.is_over or self.mono_s() >= until_s:
                 return stored
@@ -265,7 +317,18 @@ class DeskState:
 
     async def load_tokens(self) -> None:
         """Read the valid tokens; called at start and after each change. Raises: Problem 503."""
+        every = await self.ask_store(self.store.tokens.every)
         self._tokens = await self.ask_store(self.store.tokens.active)
+        self._authors = {token.name: token.author for token in every}
+
+    def made_by(self, token: Token) -> tuple[str, ...]:
+        """Who made a token, who made that one's, and so on; names are never given twice, so this never changes."""
+        found: list[str] = []
+        name = token.author
+        while name and name not in found and len(found) < MAX_LINEAGE:
+            found.append(name)
+            name = self._authors.get(name, "")
+        return tuple(found)
 
     def principal(self, secret: str) -> Token | None:
         """Who holds this secret. Raises: Problem 503 while the tokens could not be read."""

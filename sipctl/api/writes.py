@@ -55,11 +55,39 @@ tenant_admin = _on(
 
 async def failover_many(request: web.Request) -> web.StreamResponse:
     body = await bodies.read_body(request, bodies.FailoverMany)
+    return await send(request, "failover", {**_many(body), "to": body.to}, body)
+
+
+async def failback_many(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.FailbackMany)
+    return await send(request, "failback", {**_many(body), "now": body.now}, body)
+
+
+def _many(body: bodies.FailoverMany | bodies.FailbackMany) -> dict[str, Any]:
+    """Which groups, and how many at a time."""
     if (body.tenant is not None) == body.all:
         raise Problem(400, "bad-request", "say either tenant, a pattern, or all: true")
-    return await send(
-        request, "failover", {"all": True, "to": body.to} if body.all else {"tenant": body.tenant, "to": body.to}, body
-    )
+    args: dict[str, Any] = {"all": True} if body.all else {"tenant": body.tenant}
+    if body.partial:
+        args["partial"] = True
+    if body.spread_s:
+        args["spread_s"] = body.spread_s
+    return args
+
+
+async def break_glass(request: web.Request) -> web.StreamResponse:
+    body = await bodies.read_body(request, bodies.BreakGlass)
+    return await send(request, "break-glass", {"state": body.state}, body)
+
+
+def on_id(op: str) -> Handler:
+    """A write on an operation or a proposal."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        body = await bodies.read_body(request, bodies.Write)
+        return await send(request, op, {"id": request.match_info["id"]}, body)
+
+    return handler
 
 
 async def automation(request: web.Request) -> web.StreamResponse:
@@ -108,13 +136,21 @@ async def send(request: web.Request, op: str, args: Mapping[str, Any], body: bod
     if len(body.force) > MAX_FORCED_RULES:
         raise Problem(400, "bad-request", f"{len(body.force)} rules to force, {MAX_FORCED_RULES} is the most")
     operation = await request.app[STATE].command(
-        op, args, principal(request).name, body.reason, dry_run=body.dry_run, force=tuple(body.force)
+        op, args, principal(request), body.reason, dry_run=body.dry_run, force=tuple(body.force), break_glass=body.break_glass
     )
-    return operation_answer(operation)
+    return operation_answer(operation, await drain_forecast(request, op, args))
 
 
-def operation_answer(operation: Operation) -> web.Response:
-    """200 done, 202 under way; raises the problem it ended with."""
+async def drain_forecast(request: web.Request, op: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """How long what is drained by this will take; empty for anything else."""
+    what = op.removesuffix("-admin")
+    if what not in ("sbc", "tenant", "node") or what == op or args.get("state") == "enabled":
+        return {}
+    return await request.app[STATE].forecast(what, args.get(what, ""))
+
+
+def operation_answer(operation: Operation, forecast: Mapping[str, Any] | None = None) -> web.Response:
+    """200 done, or proposed; 202 under way; raises the problem it ended with."""
     problem = _PROBLEM_OF.get(operation.status)
     if problem is not None:
         status, code = problem
@@ -122,6 +158,8 @@ def operation_answer(operation: Operation) -> web.Response:
             status, code, operation.text, hint=operation.hint, rule=operation.code, operation=operation.id, body=operation.body
         )  # fmt: skip
     body = msgspec.to_builtins(operation)
+    if forecast:
+        body["forecast"] = forecast
     return json_answer(body, 200 if operation.is_over else 202)
 
 

@@ -24,6 +24,7 @@ import msgspec
 import orjson
 
 from sipctl.call.events import CallEvent, Ended
+from sipctl.telemetry.call_ages import Up
 from sipctl.telemetry.cdr import CallJoiner, Line, OpenCall
 
 MAX_QUEUED_EVENTS: Final = 50_000
@@ -33,6 +34,7 @@ TELL_AGAIN_S: Final = 20.0  # while writes fail: an alarm made of it stands for 
 TAIL_BYTES: Final = 4 << 20  # of the newest day, read at start
 COMPACT_AT_BYTES: Final = 8 << 20  # a journal below this is never rewritten while running
 JOURNAL: Final = "open.jsonl"
+UP_TRIES: Final = 20  # to look at calls while the thread takes others
 
 _EVENT: Final = msgspec.msgpack.Decoder(CallEvent)
 
@@ -75,6 +77,17 @@ class CdrWriter:
     @property
     def open_calls(self) -> int:
         return len(self._joiner)
+
+    def up(self) -> tuple[Up, ...]:
+        """The answered calls that have not ended, as the thread knows them now; from any thread."""
+        for _ in range(UP_TRIES):
+            with suppress(RuntimeError):  # the thread took or ended a call meanwhile
+                known = [one for _, one in self._joiner.open_calls()]
+                return tuple(
+                    Up(one.facts.tenant, one.facts.sbc, one.answered_unix_s)
+                    for one in known if one.facts is not None and one.answered_unix_s
+                )  # fmt: skip
+        return ()
 
     def name_node(self, node: str) -> None:
         """The plan says what this node is called."""

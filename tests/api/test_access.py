@@ -20,6 +20,7 @@ from tests.api.support import RunningDesk
 
 BODIES: dict[str, dict[str, object]] = {
           "Failover": {"to": "bcp"}, "FailoverMany": {"to": "bcp", "all": True}, "Pin": {"to": "bcp"},
+          "FailbackMany": {"all": True}, "BreakGlass": {"state": "on"},
           "Admin": {"state": "draining"},
           "Automation": {"state": "pause"}, "Allow": {"cidr": "192.0.2.0/24", "until": "2099-01-01T00:00:00Z"},
           "Apply": {"files": {"dialplans/a.yaml": "x: 1\n"}}, "NewToken": {"name": "n", "role": "viewer"}}  # fmt: skip

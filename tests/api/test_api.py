@@ -12,8 +12,8 @@ import pytest
 from sipctl.api.problems import CODES
 from sipctl.api.ring import EventRing
 from sipctl.call.events import Answered, Ended, LogLine
-from sipctl.control.ports import Answer, DecisionRecord, Notice, Revision
-from tests.api.support import MemoryLink, RunningDesk, a_status, a_view
+from sipctl.control.ports import Answer, DecisionRecord, Notice, Revision, View
+from tests.api.support import FakeController, MemoryLink, RunningDesk, a_status, a_view
 from tests.telemetry.test_cdr import facts
 
 Session = aiohttp.ClientSession
@@ -153,6 +153,13 @@ async def test_a_wrong_question_gets_a_problem_with_its_code(
         ("/v1/groups/acme/failover", {"to": "bcp"}, "failover", {"groups": ["acme"], "to": "bcp"}),
         ("/v1/failover", {"to": "bcp", "tenant": "acme-*"}, "failover", {"tenant": "acme-*", "to": "bcp"}),
         ("/v1/failover", {"to": "primary", "all": True}, "failover", {"all": True, "to": "primary"}),
+        ("/v1/failover", {"to": "bcp", "all": True, "partial": True, "spread_s": 300.0}, "failover",
+         {"all": True, "to": "bcp", "partial": True, "spread_s": 300.0}),
+        ("/v1/failback", {"tenant": "acme-*", "now": True}, "failback", {"tenant": "acme-*", "now": True}),
+        ("/v1/operations/op-1/abort", {}, "op-abort", {"id": "op-1"}),
+        ("/v1/proposals/P-1/approve", {}, "op-approve", {"id": "P-1"}),
+        ("/v1/proposals/P-1/reject", {}, "op-reject", {"id": "P-1"}),
+        ("/v1/break-glass", {"state": "on"}, "break-glass", {"state": "on"}),
         ("/v1/groups/acme/failback", {"now": True}, "failback", {"group": "acme", "now": True}),
         ("/v1/groups/acme/pin", {"to": "primary"}, "pin", {"group": "acme", "to": "primary"}),
         ("/v1/groups/acme/unpin", {}, "unpin", {"group": "acme"}),
@@ -180,7 +187,8 @@ async def test_each_write_becomes_its_command(
     answer = await post(admin, path, {**body, "reason": "CHG0042", "dry_run": True, "force": ["last-usable-sbc"]})
     (command,) = desk.controller.commands
     assert (command.op, dict(command.args), command.actor, command.reason) == (op, args, "admin", "CHG0042")
-    assert (command.dry_run, command.force) == (True, ("last-usable-sbc",))
+    assert (command.dry_run, command.force, command.break_glass) == (True, ("last-usable-sbc",), False)
+    assert (command.role, command.made_by) == ("admin", ("first start",)) and command.token_at_unix_s > 0
     assert answer["id"] == command.id and answer["status"] == "done"
     stored = await get(admin, f"/v1/operations/{command.id}")
     assert (stored["op"], stored["reason"], "files" in stored["args"]) == (op, "CHG0042", False)
@@ -291,12 +299,52 @@ async def test_an_operation_under_way_is_202_and_can_be_waited_for(desk: Running
     assert (await get(admin, f"/v1/operations/{body['id']}"))["text"] == "every router has it"
 
 
-async def test_operations_under_way_are_lost_when_their_controller_goes(desk: RunningDesk, admin: Session) -> None:
-    desk.controller.script = lambda command: [Answer(command.id, "accepted", "…", final=False)]
-    body = await post(admin, "/v1/groups/acme/failover", {"to": "bcp", "reason": "x"}, 202)
+async def test_what_a_controller_never_answered_is_lost_when_it_goes(desk: RunningDesk, admin: Session) -> None:
+    desk.controller.script = lambda command: []
+    asking = asyncio.ensure_future(admin.post("/v1/groups/acme/failover", json={"to": "bcp", "reason": "x"}))
+    while not desk.controller.commands:
+        await asyncio.sleep(0)
     desk.controller.link.close()
-    found = await asyncio.wait_for(get(admin, f"/v1/operations/{body['id']}?wait=30"), 5)
+    response = await asyncio.wait_for(asking, 5)
+    assert response.status == 503
+    assert "repeat it" in (await response.json(content_type=None))["detail"]
+
+
+async def test_what_a_controller_has_taken_is_kept_until_the_next_one_says_whether_it_goes_on(
+    desk: RunningDesk, admin: Session
+) -> None:
+    desk.controller.script = lambda command: [Answer(command.id, "accepted", "…", final=False)]
+    kept, gone = [(await post(admin, "/v1/groups/acme/failover", {"to": "bcp", "reason": "x"}, 202))["id"] for _ in range(2)]
+    desk.controller.link.close()
+    await desk.settled()
+    assert (await get(admin, f"/v1/operations/{kept}"))["status"] == "accepted"
+    desk.controller = FakeController()
+    going = {
+        "id": kept,
+        "going": "drain",
+        "what": "sbc",
+        "name": "fra-a",
+        "progress": "fra-a takes no new calls; 3 are up",
+        "left": 3,
+    }
+    desk.connect(View(a_view().status, {**a_view().detail, "operations": [going]}))
+    await desk.settled()
+    found = await get(admin, f"/v1/operations/{gone}")
     assert found["status"] == "lost" and "repeat it" in found["text"]
+    found = await get(admin, f"/v1/operations/{kept}")
+    assert found["status"] == "accepted" and found["progress"]["left"] == 3 and found["forecast"]["text"] == "no call is up"
+    desk.controller.say(Answer(kept, "done", "fra-a is drained"))
+    assert (await get(admin, f"/v1/operations/{kept}?wait=5"))["status"] == "done"
+
+
+async def test_waiting_for_an_operation_ends_when_it_goes_on_by_itself(desk: RunningDesk, admin: Session) -> None:
+    desk.controller.script = lambda command: [Answer(command.id, "accepted", "…", final=False)]
+    body = await post(admin, "/v1/sbcs/fra-a/admin", {"state": "draining", "reason": "x"}, 202)
+    waiting = asyncio.ensure_future(get(admin, f"/v1/operations/{body['id']}?wait=30"))
+    await desk.settled()
+    desk.controller.say(Answer(body["id"], "going", "3 calls are up", final=False))
+    found = await asyncio.wait_for(waiting, 5)
+    assert (found["status"], found["ended_at_unix_s"]) == ("going", None)
 
 
 async def test_operations_outlive_the_desk(tmp_path: Path) -> None:
