@@ -239,7 +239,7 @@ class Together:
 
     def heed_evidence(self, data: bytes) -> None:
         """What a follower's calls showed."""
-        for sbc_id, number, caller, at_s, sent_s in _ENTRY.iter_unpack(data):
+        for sbc_id, number, caller, at_s, sent_s in _ENTRY.iter_unpack(data[: len(data) - len(data) % _ENTRY.size]):
             if self.leads and number < len(_OUTCOMES):
                 self._judge.on_call(sbc_id, _OUTCOMES[number], caller, at_s, sent_s)
             else:
