@@ -27,13 +27,15 @@ from sipctl.clock import monotonic_s, unix_minus_mono_s
 from sipctl.control.ports import Ack, Farewell, Hello, Nack, Observe, ProbeNow, Publish, ToRouter
 from sipctl.engine.embedded import wire
 from sipctl.engine.embedded.desk_link import DeskLink
-from sipctl.engine.embedded.driver import DrivenCore, Driver, Notes
+from sipctl.engine.embedded.driver import Driver, Notes
+from sipctl.engine.embedded.hand_off import HandOff, SharedCore, map_board
 from sipctl.engine.embedded.seen import seen
 from sipctl.engine.embedded.shared import from_fds
 from sipctl.engine.embedded.streams import Streams
 from sipctl.engine.embedded.tables import Tables
 from sipctl.engine.generation import decode_state, encode_state
 from sipctl.errors import SnapshotError
+from sipctl.routing.board import Board
 from sipctl.routing.fence import Ruling, ruling
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.local_orders import LocalOrder, pending, with_orders
@@ -50,7 +52,7 @@ _encoder = msgspec.msgpack.Encoder()
 _to_router: msgspec.msgpack.Decoder[ToRouter] = msgspec.msgpack.Decoder(ToRouter)
 
 
-class RouterCore(DrivenCore, Protocol):
+class RouterCore(SharedCore, Protocol):
     """The call core as the router uses it (`sipctl.call.core.Core`)."""
 
     def swap(self, snapshot: RoutingSnapshot, now_s: float) -> None: ...
@@ -61,7 +63,7 @@ class RouterCore(DrivenCore, Protocol):
     def calls(self) -> int: ...
 
 
-MakeCore = Callable[[int, Sequence[Listen], memoryview, bytes, float, frozenset[str]], RouterCore]
+MakeCore = Callable[[int, Sequence[Listen], memoryview, bytes, float, frozenset[str], Board | None], RouterCore]
 
 
 class Wire:
@@ -190,10 +192,12 @@ class Router:
         memory_fd = self._shared.memories[assign.slot]
         memory = mmap.mmap(memory_fd, os.fstat(memory_fd).st_size)
         self._unix_minus_mono_s = unix_minus_mono_s()
+        board = map_board(self._shared, assign.slot)
         self._core = make_core(
-            assign.slot, assign.listens, memoryview(memory), os.urandom(32), self._unix_minus_mono_s, failpoints
+            assign.slot, assign.listens, memoryview(memory), os.urandom(32), self._unix_minus_mono_s, failpoints, board
         )
-        self._driver = Driver(self._core, self._heed)
+        self._hand_off = HandOff(self._core, self._shared, assign.slot, board) if board is not None else None
+        self._driver = Driver(self._core if self._hand_off is None else self._hand_off, self._heed)
         self._streams = Streams(self._driver, self._knows, lambda host: self._log("stranger-connected", host=host))
         self._desk = DeskLink()
         self._tables = Tables()
@@ -217,6 +221,8 @@ class Router:
         self._streams.open(self._assign.listens, self._sockets)
         if self._snapshot is not None:
             driver.call(self._core.adopt)
+        if self._hand_off is not None:
+            self._hand_off.join(driver, self._streams)
         self._watch_wire()
         gc.freeze()
         self._control.send(wire.Ready(self._assign.slot, self._generation, self._revision, self._core.calls))
@@ -489,6 +495,8 @@ class Router:
         driver = self._driver
         seen = self._core.observe(now_s)
         counters = {**seen.counters, **driver.counters, **self._streams.counters, **self._desk.counters, **self._counters}
+        if self._hand_off is not None:
+            counters.update(self._hand_off.counters)
         counters["tcp_connections"] = len(self._streams)
         wanted = tuple(dict.fromkeys((*seen.wanted_names, *self._wanted)))[:MAX_WANTED_NAMES]
         self._say(
@@ -516,6 +524,8 @@ class Router:
             self._take_on()
         if self._driver.has_work:
             self._driver.idle_until_s = now_s
+        if self._hand_off is not None:
+            self._hand_off.attend(now_s, is_live=self._snapshot is not None)
         if now_s >= self._beat_due_s:
             self._beat_due_s = now_s + wire.HEARTBEAT_S
             self._control.send(wire.Beat(self._driver.gap_s))
@@ -533,6 +543,9 @@ class Router:
             elif kind == "name":
                 if len(self._wanted) < MAX_WANTED_NAMES:
                     self._wanted[note[1]] = None
+            elif kind == "flag":
+                if self._hand_off is not None:
+                    self._hand_off.tell_flag(note[1], note[2], note[3])
             elif kind == "log":
                 self._log(note[1], **note[2])
             elif kind == "alarm":
@@ -546,6 +559,8 @@ class Router:
         """What arrives from now on waits in the sockets for the successor; calls in set-up wait in the slot's memory."""
         self._driver.stop_reading()
         self._driver.flush()
+        if self._hand_off is not None:
+            self._hand_off.leave()
         self._observe(monotonic_s())
         self._say(Farewell(self._assign.name, reason))
         self._log("router-stopped", reason=reason)

@@ -16,7 +16,8 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 
-from sipctl.engine.embedded.driver import FLOW_BASE, Address, Driver
+from sipctl.engine.embedded.datagrams import Address
+from sipctl.engine.embedded.driver import FLOW_BASE, Driver
 from sipctl.routing.snapshot import Listen
 from sipctl.sip.framing import HEAD_DEADLINE_S, KEEPALIVE, FramingError, StreamFramer
 
