@@ -42,14 +42,16 @@ def run(
     config_dir: Path, state_dir: Path, api: str = DEFAULT_API, routers: int = 1, node: str = "", watch: bool = False
 ) -> int:
     """Carry calls until told to stop; returns the exit code, having said on stderr what was wrong."""
+    from sipctl.call.owner import MAX_ROUTERS
     from sipctl.call.records import SLOT_BYTES
     from sipctl.supervisor.supervisor import Settings, Supervisor
 
-    if routers != 1:
-        print("more than one router per node is not built yet: leave out --routers", file=sys.stderr)
+    if not 1 <= routers <= MAX_ROUTERS:
+        print(f"--routers {routers}: a machine has 1 to {MAX_ROUTERS} of them", file=sys.stderr)
         return 2
+    settings = Settings(state_dir, config_dir, api, node, slot_bytes=SLOT_BYTES, watch=watch, routers=routers)
     try:
-        return Supervisor(Settings(state_dir, config_dir, api, node, slot_bytes=SLOT_BYTES, watch=watch)).run()
+        return Supervisor(settings).run()
     except SipctlError as error:
         print(_said(error), file=sys.stderr)
         return error.exit_code
@@ -108,6 +110,7 @@ def start(
     node: str = "",
     environment: Mapping[str, str] | None = None,
     timeout_s: float = START_TIMEOUT_S,
+    routers: int = 1,
 ) -> Running:
     """Start `sipctl run` as a child process and wait until it carries calls and its API answers.
 
@@ -117,7 +120,7 @@ def start(
     ready = state_dir / "run" / "ready"
     said = state_dir / "start.log"
     argv = [sys.executable, "-P", "-m", "sipctl.app", "supervisor", "--config", str(config_dir), "--state", str(state_dir)]
-    argv += ["--api", api, "--node", node]
+    argv += ["--api", api, "--node", node, "--routers", str(routers)]
     env = {**os.environ, **(environment or {})}
     with said.open("wb") as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=env)
@@ -156,19 +159,24 @@ def _router(arguments: argparse.Namespace) -> int:
     from sipctl.engine.embedded.observing import ObservedCore
     from sipctl.engine.embedded.router import RouterCore, Wire, run_router
     from sipctl.health.judge import Judge
+    from sipctl.health.together import Together
+    from sipctl.routing.board import Board
     from sipctl.routing.snapshot import Listen
 
     def make_core(
-        slot: int, listens: Sequence[Listen], memory: memoryview, entropy: bytes, offset_s: float, failpoints: frozenset[str]
+        slot: int, listens: Sequence[Listen], memory: memoryview, entropy: bytes, offset_s: float, failpoints: frozenset[str],
+        board: Board | None,
     ) -> RouterCore:
+        judge = Judge(int.from_bytes(entropy[-8:], "little"))
         return ObservedCore(
             slot=slot,
             sockets=tuple(listens),
             memory=memory,
             entropy=entropy,
             unix_minus_mono_s=offset_s,
-            judge=Judge(int.from_bytes(entropy[-8:], "little")),
+            judge=judge if board is None else Together(judge, board),
             failpoints=failpoints,
+            board=board,
         )
 
     takeover = socket.socket(fileno=arguments.takeover) if arguments.takeover >= 0 else None
@@ -249,7 +257,8 @@ def _controller(arguments: argparse.Namespace) -> int:
             resolver=DnsPython(),
             mono_s=monotonic_s,
             wall_s=unix_s,
-            expected_routers=0 if first_files is None else 1,  # before the first plan there are no sockets, so no routers
+            # Before the first plan there are no sockets, so no routers.
+            expected_routers=0 if first_files is None else arguments.routers,
             reached=failpoints(arguments.state, "apply-received"),
             folder_changes=_folder_changes(arguments.config) if arguments.watch else None,
             open_audit=open_audit,

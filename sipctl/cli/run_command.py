@@ -20,7 +20,7 @@ def run(
         Path | None, typer.Option(envvar="SIPCTL_STATE", help="Where everything is remembered; default .sipctl in the folder.")
     ] = None,
     api: Annotated[str, typer.Option(help="HOST:PORT of the API; port 0 takes a free one.")] = product.DEFAULT_API,
-    routers: Annotated[int, typer.Option(min=1, help="Routers on this node; this build runs one, and a spare.")] = 1,
+    routers: Annotated[int, typer.Option(min=1, help="Routers on this node, up to 16; fixed until everything has ended.")] = 1,
     node: Annotated[str, typer.Option(help="Which node of the plan this is.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Apply the folder by itself whenever it is saved and sound.")] = False,
 ) -> None:

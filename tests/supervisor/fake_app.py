@@ -30,6 +30,7 @@ SLOT_BYTES = 4096
 class EchoCore:
     """Answers with who it is."""
 
+    judge = None
     calls = 0
     next_due_s: float | None = None
     is_shedding = False
@@ -59,6 +60,13 @@ class EchoCore:
     def on_gap(self, gap_s: float, now_s: float) -> None: ...
     def forget(self, data: bytes) -> None: ...
     def probe_now(self, sbc: str, now_s: float) -> None: ...
+    def hear_flag(self, kind: int, sbc_id: int, until_s: float) -> None: ...
+
+    def heeds(self, socket: int, address: tuple[str, int]) -> bool:
+        return True
+
+    def is_stream(self, socket: int) -> bool:
+        return socket != 0
 
     def observe(self, now_s: float) -> Observe:
         return Observe("", now_s, {}, {}, {}, {}, 0, 0.0, 0)
@@ -87,7 +95,8 @@ def main() -> int:
     if arguments.role == "supervisor":
         program = ("-m", "tests.supervisor.fake_app")
         try:
-            return Supervisor(Settings(arguments.state, program=program, slot_bytes=SLOT_BYTES)).run()
+            routers = int(os.environ.get("FAKE_ROUTERS", "1"))
+            return Supervisor(Settings(arguments.state, program=program, slot_bytes=SLOT_BYTES, routers=routers)).run()
         except SipctlError as error:
             print(f"{error} ({error.hint})", file=sys.stderr)
             return error.exit_code
