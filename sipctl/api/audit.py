@@ -26,6 +26,7 @@ from sipctl.store.audit_log import FOLDER, AuditLog, Head
 from sipctl.store.audit_query import HEAD_EVENT, MAX_ROWS, Query, exported, select, shown, told_heads
 from sipctl.store.audit_writer import AuditWriter
 from sipctl.store.operations import Operation
+from sipctl.telemetry.mask_record import masked_record
 
 HEAD_EVERY_S: Final = 60.0  # a changed head is told to the log so often
 VERIFY_EVERY_S: Final = 6 * 3600.0
@@ -163,9 +164,17 @@ async def read(request: web.Request) -> web.StreamResponse:
     found = await request.app[STATE].ask_store(lambda: select(audit.folder, query, limit, oldest_first=as_lines))
     head = {"n": audit.head.number, "hash": audit.head.hash}
     if as_lines:
-        lines = [exported(record, line, is_full=is_full).decode("ascii") for record, line in found]
-        return json_answer({"lines": lines, "last": found[-1][0].number if found else None, "masked": not is_full, "head": head})
-    return json_answer({"records": [shown(record, is_full=is_full) for record, _ in found], "masked": not is_full, "head": head})
+        lines = [
+            (record.number, exported(record, line, None if is_full else masked_record).decode("ascii")) for record, line in found
+        ]
+        return json_answer({"lines": lines, "masked": not is_full, "head": head})
+    return json_answer(
+        {
+            "records": [shown(record, None if is_full else masked_record) for record, _ in found],
+            "masked": not is_full,
+            "head": head,
+        }
+    )
 
 
 async def verify(request: web.Request) -> web.StreamResponse:

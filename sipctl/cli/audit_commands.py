@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 
+from sipctl.cli.audit_source import Here, Source, There, every
 from sipctl.cli.client import EXIT_UNHEALTHY, EXIT_USAGE, Client, stop
 from sipctl.cli.options import Output, OutputOption, StateOption, state_dir
 from sipctl.cli.output import complain, moment, print_json, print_table, say
@@ -21,7 +22,7 @@ from sipctl.control.audit_replay import replayed
 from sipctl.errors import StoreError
 from sipctl.store.audit_chain import Record, Verdict, opened_export, verify
 from sipctl.store.audit_log import FOLDER, AuditLog, day_files, lines_of
-from sipctl.store.audit_query import MAX_ROWS, Query, exported, select, shown, told_heads
+from sipctl.store.audit_query import MAX_ROWS, Query, told_heads
 
 ANCHOR: Final = re.compile(r"(\d{1,12}):([0-9a-f]{64})")
 SPAN: Final = re.compile(r"(\d{1,6})([smhd])")
@@ -86,10 +87,7 @@ def show(
 ) -> None:
     """What was done and decided, newest first: when, who, what, why, what became of it."""
     asked = _asked(number, group, actor, op, since, until)
-    if local:
-        found = [shown(record, is_full=unmasked) for record, _ in _selected(state_dir(state), asked, limit)]
-    else:
-        found = _client(state).get("/v1/audit", {**_as_query(asked), "limit": limit, "full": int(unmasked)})["records"]
+    found = _source(state, local).newest(asked, limit, is_full=unmasked)
     if output is Output.json:
         print_json({"records": found})
     elif number is not None:
@@ -121,7 +119,7 @@ def export(
     if output != "jsonl":
         stop(EXIT_USAGE, f"an export is jsonl, not {output}")
     asked = _asked(None, group, actor, op, since, until)
-    lines = _lines_here(state_dir(state), asked, unmasked) if local else _lines_there(_client(state), asked, unmasked)
+    lines = every(_source(state, local), asked, is_full=unmasked)
     try:
         if to is None:
             count = _write(typer.get_binary_stream("stdout"), lines)
@@ -137,16 +135,16 @@ def export(
 
 def replay(
     number: Annotated[int | None, typer.Argument(min=1, metavar="[N]", help="The record of the decision.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every decision there is.")] = False,
+    every_one: Annotated[bool, typer.Option("--all", help="Every decision there is.")] = False,
     local: LocalOption = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
     """Decide again from what a record holds. Exit 1 if it does not come out the same."""
-    if (number is None) != every:
+    if (number is None) != every_one:
         stop(EXIT_USAGE, "say either the number of a record or --all", "sipctl audit show --op decision")
     asked = Query(number=number) if number is not None else Query(op="decision")
-    lines = _lines_here(state_dir(state), asked, True) if local else _lines_there(_client(state), asked, True)
+    lines = every(_source(state, local), asked, is_full=True)
     build = f"sipctl {version('sipctl')}"
     found = [replayed({**record.body, "n": record.number}, build) for record in map(_record, lines)]
     if number is not None and not found:
@@ -157,7 +155,7 @@ def replay(
     else:
         for one in found if number is not None else faults:
             say(f"{one.verdict}: {one.text}")
-        if every:
+        if every_one:
             say(f"{len(found)} decisions, {len(found) - len(faults)} come out the same")
     if faults:
         raise typer.Exit(EXIT_UNHEALTHY if faults[0].is_fault else EXIT_USAGE)
@@ -176,39 +174,9 @@ def _verified(where: Path, anchors: list[tuple[int, str]]) -> Verdict:
     return AuditLog(folder).verify((*anchors, *told_heads(folder.parent)))
 
 
-def _selected(root: Path, asked: Query, limit: int) -> list[tuple[Record, bytes]]:
-    return select(root / FOLDER, asked, limit)
-
-
-def _lines_here(root: Path, asked: Query, is_full: bool) -> Iterator[bytes]:
-    after = 0
-    while True:
-        page = select(root / FOLDER, _later(asked, after), MAX_ROWS, oldest_first=True)
-        for record, line in page:
-            after = record.number
-            yield exported(record, line, is_full=is_full)
-        if len(page) < MAX_ROWS:
-            return
-
-
-def _lines_there(client: Client, asked: Query, is_full: bool) -> Iterator[bytes]:
-    after = 0
-    while True:
-        wanted = {**_as_query(_later(asked, after)), "lines": 1, "limit": MAX_ROWS, "full": int(is_full)}
-        page = client.get("/v1/audit", wanted)
-        for line in page["lines"]:
-            yield str(line).encode("ascii")
-        if len(page["lines"]) < MAX_ROWS:
-            return
-        after = int(page["last"])
-
-
-def _later(asked: Query, after: int) -> Query:
-    return Query(asked.number, after, asked.group, asked.actor, asked.op, asked.since_unix_s, asked.until_unix_s)
-
-
-def _client(state: Path | None) -> Client:
-    return Client.find(state_dir(state))
+def _source(state: Path | None, is_local: bool) -> Source:
+    root = state_dir(state)
+    return Here(root / FOLDER) if is_local else There(Client.find(root))
 
 
 def _record(line: bytes) -> Record:
@@ -236,13 +204,6 @@ def _asked(
     return Query(number, None, group, actor, op, _instant("--since", since), _instant("--until", until))
 
 
-def _as_query(asked: Query) -> dict[str, Any]:
-    return {
-        "n": asked.number, "after": asked.after, "group": asked.group, "actor": asked.actor, "op": asked.op,
-        "since": _rfc3339(asked.since_unix_s), "until": _rfc3339(asked.until_unix_s),
-    }  # fmt: skip
-
-
 def _instant(option: str, text: str | None) -> float | None:
     """Unix seconds; ends the command with 2 for what is no time."""
     if text is None:
@@ -257,10 +218,6 @@ def _instant(option: str, text: str | None) -> float | None:
     if at.tzinfo is None and len(text.strip()) > len("2026-11-22"):
         stop(EXIT_USAGE, f"{option} {text}: it says no time zone", TIMES)
     return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _rfc3339(unix_s: float | None) -> str | None:
-    return None if unix_s is None else datetime.fromtimestamp(unix_s, UTC).isoformat()
 
 
 def _anchor(text: str) -> tuple[int, str]:

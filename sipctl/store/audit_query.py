@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import Any, Final
 from sipctl.errors import StoreError
 from sipctl.store.audit_chain import Record, masked_line, opened
 from sipctl.store.audit_log import day_files, lines_of, rfc3339
-from sipctl.telemetry.mask import masked, spell_out
 
 MAX_ROWS: Final = 1000
 HEAD_EVENT: Final = "audit head"  # of the log line that tells one
-_NEVER_NUMBERS: Final = frozenset({"n", "hash", "prev", "at", "by", "build", "id", "kind", "op", "outcome", "rule"})
+
+Hide = Callable[[Mapping[str, Any]], dict[str, Any]]  # makes of a record's fields what its reader may see
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +77,15 @@ def told_heads(state_dir: Path) -> list[tuple[int, str]]:
     return found
 
 
-def shown(record: Record, *, is_full: bool) -> dict[str, Any]:
-    """A record as a reader may see it; its numbers masked unless it is to be full."""
-    body = dict(record.body) if is_full else _masked(record.body)
+def shown(record: Record, hide: Hide | None) -> dict[str, Any]:
+    """A record as a reader may see it; None: whole."""
+    body = dict(record.body) if hide is None else hide(record.body)
     return {**body, "n": record.number, "prev": record.prev, "hash": record.hash}
 
 
-def exported(record: Record, line: bytes, *, is_full: bool) -> bytes:
-    """A record's own line, or a masked one."""
-    return line if is_full else masked_line(record, _masked(record.body))
-
-
-def _masked(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: (spell_out(value) if isinstance(value, str) else value) if name in _NEVER_NUMBERS else masked(name, value)
-        for name, value in body.items()
-    }
+def exported(record: Record, line: bytes, hide: Hide | None) -> bytes:
+    """A record's own line; or a masked one."""
+    return line if hide is None else masked_line(record, hide(record.body))
 
 
 def _days(folder: Path, query: Query, oldest_first: bool) -> Iterator[Path]:
