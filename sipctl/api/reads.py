@@ -33,6 +33,9 @@ async def readyz(request: web.Request) -> web.StreamResponse:
         return json_answer({"ready": False, "text": "no router has been heard of yet"}, 503)
     if waiting:
         return json_answer({"ready": False, "text": f"without a snapshot: {', '.join(waiting)}"}, 503)
+    missing = int((view.status.get("slots") if view is not None else 0) or 0) - len(routers)
+    if missing > 0:
+        return json_answer({"ready": False, "text": f"{missing} of {missing + len(routers)} routers have not been heard of"}, 503)
     return json_answer({"ready": True, "routers": len(routers)})
 
 

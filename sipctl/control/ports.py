@@ -31,6 +31,7 @@ class Hello(msgspec.Struct, tag="hello", frozen=True):
     state: RoutingState | None  # the last state taken, whole; None before the first
     build: str = ""
     orders: tuple[LocalOrder, ...] = ()  # that this router follows and no controller has taken
+    slots: int = 1  # routers there are to be on its machine
 
 
 class Ack(msgspec.Struct, tag="ack", frozen=True):

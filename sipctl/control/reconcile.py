@@ -168,7 +168,7 @@ class _Turn:
         self.set(routers={**self.world.routers, link: replace(known, heard_s=self._now_s)})
 
     def _hello(self, link: int, hello: Hello) -> None:
-        seen = RouterSeen(hello.name, hello.slot, hello.pid, heard_s=self._now_s, orders=hello.orders)
+        seen = RouterSeen(hello.name, hello.slot, hello.pid, heard_s=self._now_s, orders=hello.orders, slots=hello.slots)
         held = hello.state
         if held is not None:
             seen = replace(seen, term=held.term, seq=held.seq, revision=held.revision, table=held.table)
@@ -192,15 +192,20 @@ class _Turn:
         self.say("router", f"router {left.name} is gone", pid=left.pid)
 
     def _ears(self, link: int, observe: Observe) -> None:
-        """What this router's hearing tells of ourselves; local errors and gaps are remembered by their instant."""
+        """What this router's hearing tells of ourselves; local errors and gaps are remembered by their instant.
+
+        Routers of one machine hear with the same ears: what any of them heard or sent counts, since all but one probe nobody.
+        """
         ears = self.world.ears
+        heard = [at_s for at_s in (ears.heard_s, observe.heard_s) if at_s is not None]
+        sent = [at_s for at_s in (ears.sent_s, observe.sent_s) if at_s is not None]
         before = self.world.local_errors.get(link, observe.local_errors)
         self.set(
             local_errors={**self.world.local_errors, link: observe.local_errors},
             ears=Ears(
                 observe.at_s,
-                observe.heard_s,
-                observe.sent_s,
+                max(heard, default=None),
+                max(sent, default=None),
                 observe.at_s if observe.local_errors > before else ears.local_error_s,
                 observe.at_s if observe.loop_gap_s > GAP_S else ears.gap_s,
             ),

@@ -34,6 +34,7 @@ def status(world: World, now_s: float) -> dict[str, Any]:
         "break_glass": operations.shown_glass(world.glass),
         "node": {"name": topology.node if topology is not None else None, "admin": ADMIN_WORDS[world.node_admin]},
         "routers": [_router(router) for router in sorted(routers, key=lambda one: one.slot)],
+        "slots": max((router.slots for router in routers), default=0),
         "groups": _groups(world, topology) if topology is not None else {},
         "sbcs": _sbcs(world, world.edge) if world.edge is not None else {},
         "trunks": _trunks(world, topology, observed) if topology is not None else {},

@@ -62,6 +62,7 @@ class RouterSeen:
     observe: Observe | None = None
     heard_s: float = 0.0
     orders: tuple[LocalOrder, ...] = ()  # local ones it followed when it said hello
+    slots: int = 1  # routers there are to be on its machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,12 +42,14 @@ class Product:
     env: Mapping[str, str]
     child: Child | None = None
     seen_pids: set[int] = field(default_factory=set)
+    routers: int = 1
 
     # -- running it ------------------------------------------------------------------------------------------------------------
 
     def run(self, *, wait: bool = True) -> None:
         """`sipctl run` on this STATE: the first time, or again after a death."""
         argv = [str(COMMAND), "run", "--config", str(self.config), "--state", str(self.state), "--api", "127.0.0.1:0"]
+        argv += ["--routers", str(self.routers)] if self.routers > 1 else []
         if self.child is not None:
             (self.state / "run" / "api").unlink(missing_ok=True)
         self.child = self.group.start("sipctl", argv, env={**os.environ, **self.env})
@@ -86,7 +88,8 @@ class Product:
         return pid if is_alive(pid) else None
 
     def remember_pids(self) -> None:
-        self.seen_pids |= {pid for role in ROLES if (pid := self.pid(role)) is not None}
+        roles = (*ROLES, *(f"router-{slot}" for slot in range(1, self.routers)))
+        self.seen_pids |= {pid for role in roles if (pid := self.pid(role)) is not None}
 
     def kill(self, role: str) -> int:
         """`kill -9` by pid; the pid that died."""
@@ -188,7 +191,8 @@ def a_product(group: Processes, plan: Plan, env: Mapping[str, str] | None = None
     return product
 
 
-def a_running_product(group: Processes, plan: Plan, env: Mapping[str, str] | None = None) -> Product:
+def a_running_product(group: Processes, plan: Plan, env: Mapping[str, str] | None = None, *, routers: int = 1) -> Product:
     product = a_product(group, plan, env)
+    product.routers = routers
     product.run()
     return product

@@ -438,7 +438,8 @@ class Router:
             self._disconnect()
             self._controller = sock
             self._driver.watch(sock.fileno(), self._controller_ready)
-            self._say(Hello(self._assign.name, self._assign.slot, os.getpid(), self._state, self._build, self._orders))
+            me, slots = self._assign, self._shared.slots
+            self._say(Hello(me.name, me.slot, os.getpid(), self._state, self._build, self._orders, slots))
             self._observe_due_s = 0.0
         else:
             sock.close()
