@@ -252,7 +252,7 @@ class _Turn:
         for one in news:
             before, after = {"doubtful": not one.begins}, {"doubtful": one.begins}
             record = DecisionRecord(
-                f"sbc {one.sbc}", 0, world.term, self._unix_s, one.rule, one.sentence, before, one.inputs, after, kind="doubt"
+                f"SBC {one.sbc}", 0, world.term, self._unix_s, one.rule, one.sentence, before, one.inputs, after, kind="doubt"
             )
             self._writes.append(Record(record))
             self.say("sbc", one.sentence, sbc=one.sbc, rule=one.rule, doubtful=one.begins)

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from sipctl.control import operations
 from sipctl.control.groups import OPERATING_WORDS
+from sipctl.control.nearby import hint
+from sipctl.control.observed import shown_doubt, shown_of
 from sipctl.control.overlay_scope import Scope, calls_of, find
 from sipctl.control.overlays import FIELDS
 from sipctl.control.ports import Observe, SbcObservation
@@ -41,6 +43,7 @@ def status(world: World, now_s: float) -> dict[str, Any]:
         "tenants": _tenants(world, topology, observed) if topology is not None else {},
         **{section: _switched(world, topology, kind) for kind, section in FIELDS.items() if topology is not None},
         "calls": {"active": sum(one.calls for one in observed)},
+        "observations": {"judged": not world.watch.blind, "reason": world.watch.blind},
         "alarms": [
             {"id": alarm.id, "since": rfc3339(alarm.since_unix_s), "text": alarm.text, "acked_by": alarm.acked_by or None}
             for alarm in sorted(world.alarms.values(), key=lambda one: (one.since_unix_s, one.id))
@@ -51,6 +54,7 @@ def status(world: World, now_s: float) -> dict[str, Any]:
 
 def detail(world: World, now_s: float) -> dict[str, Any]:
     """Beside the status: numbers by group, probes, strangers, counters, extra and retired sources, DNS."""
+    trunks = world.plan.topology.trunks if world.plan is not None else ()
     observed = [router.observe for router in world.routers.values() if router.observe is not None]
     counters: dict[str, int] = {}
     for one in observed:
@@ -61,7 +65,7 @@ def detail(world: World, now_s: float) -> dict[str, Any]:
         "entry_points": _entry_points(world, observed),
         "probes": {name: _probe(seen, now_s) for name, seen in world.sbcs.items()},
         "strangers": [
-            {"address": address, "packets": packets, "last_seen": rfc3339(last_unix_s)}
+            {"address": address, "packets": packets, "last_seen": rfc3339(last_unix_s), "near": hint(address, trunks)}
             for one in observed
             for address, packets, last_unix_s in one.strangers
         ],
@@ -139,6 +143,8 @@ def _sbcs(world: World, edge: Edge) -> dict[str, Any]:
             "admin": ADMIN_WORDS[world.sbc_admin.get(name, Admin.ENABLED)],
             "resting_s": round(seen.resting_s, 1) if seen is not None else 0,
             "suspect": seen.suspect if seen is not None else False,
+            "doubtful": shown_doubt(world.watch, name),
+            "observed": shown_of(world.watch, "sbc", name),
             "calls": seen.calls if seen is not None else 0,
             "reason": seen.reason if seen is not None else "not measured yet",
         }
@@ -154,6 +160,7 @@ def _trunks(world: World, topology: Topology, observed: list[Observe]) -> dict[s
             "calls": sum(one.calls for one in seen),
             "cps": sum(one.cps for one in seen),
             "last_invite": None if last is None else rfc3339(last),
+            "observed": shown_of(world.watch, "trunk", trunk.name),
             "admin": ADMIN_WORDS[world.trunk_admin.get(trunk.name, Admin.ENABLED)],
         }
     return found
@@ -165,6 +172,7 @@ def _tenants(world: World, topology: Topology, observed: list[Observe]) -> dict[
             "operating": OPERATING_WORDS[world.tenants.get(tenant.name, Operating.UNKNOWN)],
             "admin": ADMIN_WORDS[world.tenant_admin.get(tenant.name, Admin.ENABLED)],
             "calls": sum(one.tenants.get(tenant.name, 0) for one in observed),
+            "observed": shown_of(world.watch, "tenant", tenant.name),
             "sbcs": list(world.edge.sbcs_of_tenant[index]) if world.edge is not None else [],
         }
         for index, tenant in enumerate(topology.tenants)
