@@ -1,14 +1,12 @@
-"""What a person should know now: every alarm follows from the World alone, so it clears by itself when its cause is gone."""
+"""What a person should know now: the cause of every alarm follows from the World alone, so it goes by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from sipctl.control import observed
 from sipctl.control.overlays import FIELDS, Switched, until_words
-from sipctl.control.world import Alarm, World
+from sipctl.control.world import World
 from sipctl.failover.memory import Memory
 from sipctl.routing.snapshot import Admin, Operating
 
@@ -43,23 +41,6 @@ def due_alarms(world: World, now_s: float) -> dict[str, str]:
 def _waited_for_the_first(world: World, now_s: float) -> bool:
     """A controller that begins is a moment ahead of its routers: that alone is nothing to look after."""
     return world.alone_since_s is not None and now_s - world.alone_since_s >= FIRST_ROUTER_S
-
-
-def updated_alarms(world: World, now_s: float, unix_s: float) -> tuple[Mapping[str, Alarm], tuple[Alarm, ...], tuple[Alarm, ...]]:
-    """The alarms as they stand now.
-
-    Returns: (all, those that are new, those that are over).
-    """
-    due = due_alarms(world, now_s)
-    if due.keys() == world.alarms.keys() and all(world.alarms[name].text == text for name, text in due.items()):
-        return world.alarms, (), ()
-    alarms: dict[str, Alarm] = {}
-    for name, text in due.items():
-        known = world.alarms.get(name)
-        alarms[name] = Alarm(name, unix_s, text) if known is None else replace(known, text=text)
-    raised = tuple(alarm for name, alarm in alarms.items() if name not in world.alarms)
-    cleared = tuple(alarm for name, alarm in world.alarms.items() if name not in alarms)
-    return alarms, raised, cleared
 
 
 def _groups(world: World) -> dict[str, str]:

@@ -248,6 +248,7 @@ class Wishes(msgspec.Struct, frozen=True):
     switches: Mapping[str, Any] = {}
     proposals: Mapping[str, Any] = {}  # changes that wait for a second person
     glass: Mapping[str, Any] = {}  # broken now: by whom, why, until when
+    acks: Mapping[str, Any] = {}  # of alarms that stand: by whom, why, when
     pending: tuple[Any, ...] = ()  # operations that go on
     retired: tuple[Any, ...] = ()
     resolved: Mapping[str, Any] = {}  # last good DNS answers

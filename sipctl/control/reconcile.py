@@ -12,8 +12,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sipctl.control import approvals, local_orders, observed, operations, overlay_scope, overlays
-from sipctl.control.alarms import updated_alarms
+from sipctl.control import alarm_states, approvals, local_orders, observed, operations, overlay_scope, overlays
+from sipctl.control.alarms import due_alarms
 from sipctl.control.case import No
 from sipctl.control.changes import plan_change, with_change
 from sipctl.control.following import Follow
@@ -274,8 +274,7 @@ class _Turn:
         if change.probe is not None:
             self._tells.append(Probe(change.probe))
         if change.acked is not None:
-            acked = replace(self.world.alarms[change.acked], acked_by=command.actor)
-            self.set(alarms={**self.world.alarms, change.acked: acked})
+            self.world = alarm_states.acknowledged(self.world, change.acked, command.actor, command.reason, self._unix_s)
         actor, reason = change.actor or command.actor, change.reason or command.reason
         self.say("operator", f"{actor}: {change.text}", op=command.op, actor=actor, reason=reason)
         for name, status, text in change.ended:
@@ -496,10 +495,6 @@ class _Turn:
                 self.set(met_router=True)
             elif self.world.alone_since_s is None:
                 self.set(alone_since_s=self._now_s)
-        alarms, raised, cleared = updated_alarms(self.world, self._now_s, self._unix_s)
-        if alarms is not self.world.alarms:
-            self.set(alarms=alarms)
-        for alarm in raised:
-            self.say("alarm", alarm.text, id=alarm.id)
-        for alarm in cleared:
-            self.say("alarm-cleared", f"over: {alarm.text}", id=alarm.id)
+        self.world, told = alarm_states.turned(self.world, due_alarms(self.world, self._now_s), self._now_s, self._unix_s)
+        for one in told:
+            self.say(one.kind, one.text, id=one.alarm.id, severity=alarm_states.severity_of(one.alarm.id))

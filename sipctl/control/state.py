@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sipctl.control import approvals
+from sipctl.control import alarm_states, approvals
 from sipctl.control.overlays import adopted_from, published, read, written
 from sipctl.control.ports import Wishes
 from sipctl.control.world import Pending, World
@@ -24,7 +24,7 @@ PUBLISHED_FROM: Final = (
 )
 WRITTEN_FROM: Final = (  # the plan among them, since an apply writes the wishes of the moment it began
     "term", "seq", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "automation", "extra_sources",
-    "overlays", "switches", "retired", "resolved", "orders_taken", "proposals", "glass", "pending",
+    "overlays", "switches", "retired", "resolved", "orders_taken", "proposals", "glass", "pending", "acks",
 )
 MEASURED_FROM: Final = ("plan", "edge", "sbcs", "sbc_admin")  # what tenants' states are made of
 
@@ -66,6 +66,7 @@ def wishes_of(world: World) -> Wishes:
         switches={name: written(on) for name, on in world.switches.items()},
         proposals=approvals.written(world.proposals),
         glass=approvals.written_glass(world.glass),
+        acks=alarm_states.written(world.acks),
         pending=tuple(msgspec.to_builtins(one) for one in world.pending),
         retired=tuple(msgspec.to_builtins(one) for one in world.retired),
         resolved={name: [msgspec.to_builtins(one) for one in answers] for name, answers in world.resolved.items()},
@@ -94,6 +95,7 @@ def world_of(wishes: Wishes) -> World:
         switches=read(wishes.switches),
         proposals=approvals.read(wishes.proposals),
         glass=approvals.read_glass(wishes.glass),
+        acks=alarm_states.read(wishes.acks),
         pending=tuple(resumed_pending(msgspec.convert(plain, Pending)) for plain in wishes.pending),
         orders_taken=wishes.orders_taken,
         retired=tuple(msgspec.convert(plain, Retired) for plain in wishes.retired),

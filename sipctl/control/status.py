@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sipctl.control import operations
+from sipctl.control.alarm_states import shown as shown_alarm
 from sipctl.control.groups import OPERATING_WORDS
 from sipctl.control.nearby import hint
 from sipctl.control.observed import shown_doubt, shown_of
@@ -45,7 +46,7 @@ def status(world: World, now_s: float) -> dict[str, Any]:
         "calls": {"active": sum(one.calls for one in observed)},
         "observations": {"judged": not world.watch.blind, "reason": world.watch.blind},
         "alarms": [
-            {"id": alarm.id, "since": rfc3339(alarm.since_unix_s), "text": alarm.text, "acked_by": alarm.acked_by or None}
+            shown_alarm(alarm, rfc3339)
             for alarm in sorted(world.alarms.values(), key=lambda one: (one.since_unix_s, one.id))
         ],
         "strangers": len({address for one in observed for address, _, _ in one.strangers}),

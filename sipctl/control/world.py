@@ -73,6 +73,23 @@ class Alarm:
     since_unix_s: float
     text: str
     acked_by: str = ""
+    acked_reason: str = ""
+    acked_unix_s: float = 0.0
+    raises: int = 1  # how often its cause came back while it was not told
+    is_flapping: bool = False  # it stands until its cause was away for a while
+    away_s: float | None = None  # since when its cause is away, while it flaps
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Somebody looks after an alarm."""
+
+    by: str
+    reason: str
+    at_unix_s: float
+    since_unix_s: float  # of the alarm
+    carried: bool = False  # from before a restart: its alarm has not been seen since
+    waits_s: float | None = None  # since when it waits for that
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +147,8 @@ class World:
     local_errors: Mapping[int, int] = field(default_factory=dict)  # count told last, by link
     faults: Mapping[str, str] = field(default_factory=dict)  # causes told from outside: a failed write, a DNS answer, …
     alarms: Mapping[str, Alarm] = field(default_factory=dict)
+    acks: Mapping[str, Ack] = field(default_factory=dict)  # by alarm
+    raised_lately: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by alarm: monotonic instants
     pending: tuple[Pending, ...] = ()
     published: RoutingState | None = None
     published_s: float = 0.0
