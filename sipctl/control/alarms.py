@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sipctl.control import observed
+from sipctl.control import canary_turn, observed
 from sipctl.control.overlays import FIELDS, Switched, until_words
 from sipctl.control.world import World
 from sipctl.failover.memory import Memory
@@ -31,6 +31,7 @@ def due_alarms(world: World, now_s: float) -> dict[str, str]:
     if world.glass is not None:
         who = f"{world.glass.actor}: {world.glass.reason}"
         due[f"break-glass:{world.glass.actor}"] = f"the glass is broken {until_words(world.glass)} ({who})"
+    due |= canary_turn.due_alarms(world)
     if not world.automation:
         due["automation-paused"] = "automation is paused: only operators move groups"
     if world.node_admin is not Admin.ENABLED:

@@ -5,10 +5,10 @@ the network effectiveness ratio (ITU-T E.425): of the set-ups that came to an en
 not there count as reached: they are people's doing; a caller who gave up counts on neither side.
 
 A canary falls if its ratio is more than MIN_DROP below the others' *and* the difference is beyond chance (two-proportion test,
-one-sided, z ≥ MIN_Z), and never on fewer than MIN_CALLS ended set-ups of either side, or MIN_FAILED failures. The test alone would
-send an edit back for a tenth of a point where there are many calls; the drop alone would do it by chance where there are few. It
-is looked at often, which is why MIN_Z is as high as it is: of canaries whose edit changes nothing, about one in a thousand goes
-back (tests/control/test_canary_judge.py counts them).
+one-sided, z ≥ MIN_Z), and never on fewer than MIN_CALLS ended set-ups of either side, or MIN_FAILED failures. The test alone
+would send an edit back for a tenth of a point where there are many calls; the drop alone would do it by chance where there are
+few. It is looked at often, which is why MIN_Z is as high as it is: of a thousand canaries whose edit changes nothing, two go back
+(tests/control/test_canary_judge.py counts them).
 
 The window is the last WINDOW_S, or as far back as MIN_CALLS of the canary's set-ups need: a fall after hours is seen as fast as
 one at once, and a quiet site is judged all the same.

@@ -216,6 +216,9 @@ class Revision(msgspec.Struct, frozen=True):
     despite: tuple[str, ...] = ()  # what was overruled: "tests"
     again: bool = False  # it was rolled back before, and wanted all the same
     diff: tuple[str, ...] = ()  # what it changed, in sentences; bounded
+    canary: int = 0  # permille of the callers that had it first; 0: all at once
+    ended: str = ""  # why its canary ended without its becoming live
+    fell: bool = False  # it went back by itself
 
 
 class DecisionRecord(msgspec.Struct, frozen=True):
@@ -250,6 +253,7 @@ class Wishes(msgspec.Struct, frozen=True):
     glass: Mapping[str, Any] = {}  # broken now: by whom, why, until when
     acks: Mapping[str, Any] = {}  # of alarms that stand: by whom, why, when
     pending: tuple[Any, ...] = ()  # operations that go on
+    canary: Mapping[str, Any] = {}  # the one that runs, and the one that fell last (canary_state.py)
     retired: tuple[Any, ...] = ()
     resolved: Mapping[str, Any] = {}  # last good DNS answers
     orders_taken: int = 0  # number of the newest local order that was adopted
@@ -266,6 +270,9 @@ class Store(Protocol):
     def append_decision(self, record: DecisionRecord) -> None: ...
     def decisions(self, group: str | None, limit: int) -> list[DecisionRecord]: ...
     def add_revision(self, revision: Revision) -> None: ...
+    def end_canary(self, number: int, text: str, fell: bool) -> None:
+        """Say why a revision's canary ended without its becoming live."""
+
     def revision(self, number: int) -> Revision | None: ...
     def revisions(self, limit: int) -> list[Revision]: ...
     def live_revision(self) -> Revision | None: ...

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sipctl.control import alarm_states, approvals, local_orders, observed, operations, overlay_scope, overlays
+from sipctl.control import alarm_states, approvals, canary_turn, local_orders, observed, operations, overlay_scope, overlays
 from sipctl.control.alarms import due_alarms
 from sipctl.control.case import No
 from sipctl.control.changes import plan_change, with_change
@@ -22,7 +22,12 @@ from sipctl.control.ports import Ack, Answer, Command, DecisionRecord, Farewell,
 from sipctl.control.retire import retired_now, unexpired, with_trunk_source
 from sipctl.control.state import MEASURED_FROM, PUBLISHED_FROM, WRITTEN_FROM, routing_state, same_content, unchanged, wishes_of
 from sipctl.control.world import (
+    CanaryLive,
+    CanaryLost,
+    CanaryOrdered,
+    CanaryStuck,
     Effect,
+    EndCanary,
     Faults,
     Folder,
     Gone,
@@ -36,6 +41,7 @@ from sipctl.control.world import (
     Plan,
     PlanLive,
     Probe,
+    PromoteCanary,
     Record,
     Reply,
     Reported,
@@ -90,6 +96,14 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
             orders = turn.adopt([order for router in turn.world.routers.values() for order in router.orders])
             if happening.operation:
                 operation = Begun(happening.operation, happening.text or f"revision {plan.revision} is live", happening.body)
+        case CanaryLive():
+            operation = turn.canary_live(happening)
+        case CanaryOrdered(command):
+            operation = turn.canary_ordered(command)
+        case CanaryStuck(text):
+            turn.set(canary_seen=replace(turn.world.canary_seen, stuck=text))
+        case CanaryLost(revision, text):
+            turn.canary_over(canary_turn.Ended(revision, text, True, "lost"))
         case Resolved(resolved, names):
             turn.resolved(resolved, names)
         case Faults(kind, texts):
@@ -103,6 +117,7 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
             turn.set(watch=observed.with_report(turn.world.watch, report, now_s))
         case Tick():
             turn.expire()
+            turn.judge_canary()
             orders = turn.spread()
     asked = happening.command if isinstance(happening, Ordered) else None
     turn.tell_switched(before=world, command=asked)
@@ -153,15 +168,17 @@ class _Turn:
                 table = known.table
                 if published is not None and (frame.term, frame.seq) == (published.term, published.seq):
                     table = published.table
+                    known = replace(known, canary_table="" if published.canary is None else published.canary.table)
                 known = replace(known, term=frame.term, seq=frame.seq, revision=frame.revision, table=table, refused="")
             case Nack():
                 if not known.refused:
                     self.say("router", f"router {frame.name} refused term {frame.term} seq {frame.seq}: {frame.reason}")
                     if self.world.published is not None:  # once at once, with the table: it may not have had it
                         self._tells.append(Tell(self.world.published, link))
-                known = replace(known, refused=frame.reason, table="")
+                known = replace(known, refused=frame.reason, table="", canary_table="")
             case Observe():
                 self._ears(link, frame)
+                self.world = canary_turn.heard(self.world, link, frame)
                 known = replace(known, observe=frame)
             case Farewell():
                 self.say("router", f"router {frame.name} leaves: {frame.reason}")
@@ -172,6 +189,8 @@ class _Turn:
         held = hello.state
         if held is not None:
             seen = replace(seen, term=held.term, seq=held.seq, revision=held.revision, table=held.table)
+            if held.canary is not None:
+                seen = replace(seen, canary_table=held.canary.table)
             if (held.term, held.seq) > (self.world.term, self.world.seq):
                 self.set(term=held.term + 1, seq=0)
                 self._writes.append(SaveTerm(self.world.term))
@@ -299,6 +318,7 @@ class _Turn:
         """Another plan carries the calls: its sources retire, its groups keep their place, its addresses join."""
         before = self.world.plan
         if before is not None:
+            self._canary_gives_way(plan, actor)
             self.set(
                 retired=retired_now(
                     before.topology, self.world.resolved, plan.topology, self.world.resolved, self.world.retired, self._unix_s
@@ -312,6 +332,72 @@ class _Turn:
             self.set(groups=resumed_groups(self.world, plan, self._now_s, self._unix_s))
             self.expire()
         self.say("plan", f"revision {plan.revision} is live", revision=plan.revision, actor=actor, reason=plan.reason)
+
+    # -- a canary --------------------------------------------------------------------------------------------------------------
+
+    def canary_live(self, live: CanaryLive) -> Begun | None:
+        """Another revision takes a share of the callers."""
+        wish = live.running.wish
+        self.world = canary_turn.begun(self.world, live.running, self._unix_s)
+        share = canary_turn.share_text(wish.permille)
+        self.say("plan", f"revision {wish.revision} takes {share} of the callers: {wish.actor}: {wish.reason}", actor=wish.actor)
+        return Begun(live.operation, live.text, live.body, actor=wish.actor) if live.operation else None
+
+    def canary_ordered(self, command: Command) -> Begun | None:
+        """Grow it or abort it."""
+        outcome = canary_turn.ordered(self.world, command)
+        if isinstance(outcome, No):
+            self._says.append(Reply(Answer(command.id, outcome.status, outcome.text, outcome.code, outcome.hint)))
+            return None
+        text = outcome.text if isinstance(outcome, canary_turn.Ended) else outcome[1]
+        body: Mapping[str, object] = {} if isinstance(outcome, canary_turn.Ended) else outcome[2]
+        if command.dry_run:
+            self._says.append(Reply(Answer(command.id, "done", f"would do: {text}", body={**body, "dry_run": True})))
+            return None
+        if isinstance(outcome, canary_turn.Ended):
+            self.canary_over(outcome)
+        else:
+            self.world = outcome[0]
+            self.say("operator", f"{command.actor}: {text}", op=command.op, actor=command.actor, reason=command.reason)
+        return Begun(command.id, text, body, command.op, command.actor)
+
+    def judge_canary(self) -> None:
+        """Does it lose calls? Then it is over with the next publication, which is this turn's."""
+        self.world, ended, due = canary_turn.ticked(self.world, self._unix_s)
+        if ended is not None:
+            self.canary_over(ended)
+        elif due is not None:
+            self._writes.append(PromoteCanary(due))
+
+    def canary_over(self, ended: canary_turn.Ended) -> None:
+        """It ends without its revision becoming live."""
+        self._record_canary(ended)
+        self.world = canary_turn.without(self.world, ended, self._unix_s)
+        self._writes.append(EndCanary(ended.revision, ended.text, ended.fell))
+
+    def _canary_gives_way(self, plan: Plan, actor: str) -> None:
+        """Another plan is live: the canary's own, or one that somebody went back to."""
+        running = self.world.canary
+        if running is not None and running.revision == plan.revision:
+            text = f"the canary of revision {plan.revision} is promoted: {canary_turn.figures(self.world)}"
+            promoted = canary_turn.Ended(plan.revision, text, False, "promoted", actor)
+            self._record_canary(promoted)
+            self.world = canary_turn.without(self.world, promoted, self._unix_s)
+        elif running is not None:
+            text = f"the canary of revision {running.revision} is aborted: {actor} made revision {plan.revision} live; "
+            text += canary_turn.figures(self.world)
+            self.canary_over(canary_turn.Ended(running.revision, text, False, "aborted", actor))
+        self.set(canary_fell=None)
+
+    def _record_canary(self, ended: canary_turn.Ended) -> None:
+        running = self.world.canary
+        before = {} if running is None else {"revision": running.revision, "permille": running.wish.permille}
+        record = DecisionRecord(
+            f"canary {ended.revision}", 0, self.world.term, self._unix_s, ended.rule, ended.text, before, ended.inputs or {}, {},
+            ended.actor, "canary",
+        )  # fmt: skip
+        self._writes.append(Record(record))
+        self.say("plan", ended.text, revision=ended.revision, rule=ended.rule, actor=ended.actor)
 
     def resolved(self, resolved: Mapping[str, object], names: Mapping[str, tuple[str, ...]]) -> None:
         plan, before = self.world.plan, self.world.resolved

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from sipctl.control import alarm_states, approvals
+from sipctl.control import alarm_states, approvals, canary_state
+from sipctl.control.canary_turn import canary_of
 from sipctl.control.overlays import adopted_from, published, read, written
 from sipctl.control.ports import Wishes
 from sipctl.control.world import Pending, World
@@ -21,10 +22,12 @@ from sipctl.routing.snapshot import Admin, Decision, ResolvedSbc, Retired, Routi
 PUBLISHED_FROM: Final = (
     "term", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "extra_sources", "overlays",
     "switches", "retired", "resolved", "names", "keys", "signing_key", "orders_taken", "doubtful",
+    "canary",
 )
 WRITTEN_FROM: Final = (  # the plan among them, since an apply writes the wishes of the moment it began
     "term", "seq", "plan", "groups", "sbc_admin", "tenant_admin", "trunk_admin", "node_admin", "automation", "extra_sources",
     "overlays", "switches", "retired", "resolved", "orders_taken", "proposals", "glass", "pending", "acks",
+    "canary", "canary_fell",
 )
 MEASURED_FROM: Final = ("plan", "edge", "sbcs", "sbc_admin")  # what tenants' states are made of
 
@@ -43,7 +46,7 @@ def routing_state(world: World, seq: int) -> RoutingState:
         tenant_admin=world.tenant_admin, trunk_admin=world.trunk_admin, node_admin=world.node_admin, resolved=world.resolved,
         extra_sources=world.extra_sources, retired=world.retired, keys=world.keys, signing_key=world.signing_key,
         names=world.names, overlays=published(world.overlays), switches=published(world.switches),
-        orders_taken=world.orders_taken, doubtful=world.doubtful,
+        orders_taken=world.orders_taken, doubtful=world.doubtful, canary=canary_of(world, plan),
     )
 
 
@@ -68,6 +71,7 @@ def wishes_of(world: World) -> Wishes:
         glass=approvals.written_glass(world.glass),
         acks=alarm_states.written(world.acks),
         pending=tuple(msgspec.to_builtins(one) for one in world.pending),
+        canary=canary_state.written(None if world.canary is None else world.canary.wish, world.canary_fell),
         retired=tuple(msgspec.to_builtins(one) for one in world.retired),
         resolved={name: [msgspec.to_builtins(one) for one in answers] for name, answers in world.resolved.items()},
         orders_taken=world.orders_taken,
@@ -98,6 +102,7 @@ def world_of(wishes: Wishes) -> World:
         acks=alarm_states.read(wishes.acks),
         pending=tuple(resumed_pending(msgspec.convert(plain, Pending)) for plain in wishes.pending),
         orders_taken=wishes.orders_taken,
+        canary_fell=canary_state.read_fell(wishes.canary),
         retired=tuple(msgspec.convert(plain, Retired) for plain in wishes.retired),
         resolved={name: _answers(plain) for name, plain in wishes.resolved.items()},
     )

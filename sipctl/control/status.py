@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sipctl.control import operations
+from sipctl.control import canary_turn, operations
 from sipctl.control.alarm_states import shown as shown_alarm
 from sipctl.control.groups import OPERATING_WORDS
 from sipctl.control.nearby import hint
@@ -31,6 +31,7 @@ def status(world: World, now_s: float) -> dict[str, Any]:
     heard_s = max((router.heard_s for router in routers if router.observe is not None), default=None)
     return {
         "revision": world.plan.revision if world.plan is not None else None,
+        "canary": canary_turn.told(world, rfc3339),
         "folder_differs": world.folder_differs,
         "age_s": None if heard_s is None else round(max(0.0, now_s - heard_s), 1),
         "automation": "on" if world.automation else "paused",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sipctl.control.approvals import Glass, Proposal
+from sipctl.control.canary_state import Fell, Running, Seen
 from sipctl.control.following import Follow
 from sipctl.control.observed import Watch
 from sipctl.control.overlay_scope import Scope
@@ -58,6 +59,7 @@ class RouterSeen:
     seq: int = 0
     revision: int = 0
     table: str = ""
+    canary_table: str = ""
     refused: str = ""  # why it did not take the last publication
     observe: Observe | None = None
     heard_s: float = 0.0
@@ -131,6 +133,10 @@ class World:
     proposals: Mapping[str, Proposal] = field(default_factory=dict)  # changes that wait for a second person
     glass: Glass | None = None  # broken now
     orders_taken: int = 0  # local orders up to this number were adopted
+    canary: Running | None = None  # another revision that takes a share of the callers
+    canary_seen: Seen = field(default_factory=Seen)
+    canary_fell: Fell | None = None  # the last one that went back by itself
+    canary_retired_unix_s: float = 0.0  # when what only it has was last said to stay known
     watch: Watch = field(default_factory=Watch)  # what live calls showed
     doubtful: tuple[str, ...] = ()  # SBCs that come last within their pair
     retired: tuple[Retired, ...] = ()
@@ -198,6 +204,38 @@ class PlanLive:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryLive:
+    """A plan was compiled and written; from now on it carries a share of the callers."""
+
+    running: Running
+    operation: str = ""  # id to answer once every router has it
+    body: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryOrdered:
+    """An operator's command about the canary that runs: `canary-grow`, `canary-abort`."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryStuck:
+    """It could not be promoted; "": that is over."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryLost:
+    """A controller that began could not go on with it."""
+
+    revision: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """DNS gave other answers than before; whole, last good ones included."""
 
@@ -235,7 +273,22 @@ class Reported:
     report: CallReport
 
 
-Happening = Tick | Heard | Gone | Ordered | PlanLive | Resolved | Faults | Folder | Keys | Reported
+Happening = (  # fmt: skip
+    Tick
+    | Heard
+    | Gone
+    | Ordered
+    | PlanLive
+    | Resolved
+    | Faults
+    | Folder
+    | Keys
+    | Reported
+    | CanaryLive
+    | CanaryOrdered
+    | CanaryStuck
+    | CanaryLost
+)
 
 
 # -- what may follow -----------------------------------------------------------------------------------------------------------
@@ -298,4 +351,20 @@ class KeepGeneration:
     state: RoutingState
 
 
-Effect = Tell | Probe | Persist | Record | Say | Reply | SaveTerm | KeepGeneration
+@dataclass(frozen=True, slots=True)
+class PromoteCanary:
+    """Make the canary's revision live: its time is over, and it was judged well."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndCanary:
+    """Let go of a canary's table, and write why it ended."""
+
+    revision: int
+    text: str
+    fell: bool
+
+
+Effect = Tell | Probe | Persist | Record | Say | Reply | SaveTerm | KeepGeneration | PromoteCanary | EndCanary

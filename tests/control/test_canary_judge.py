@@ -59,12 +59,12 @@ def test_the_sentence_tells_the_figures_of_both_sides() -> None:
 
 
 def test_edits_that_change_nothing_next_to_never_go_back_however_often_they_are_looked_at() -> None:
-    """800 canaries of 5 %, looked at after every second call of theirs; calls fail as often on both sides."""
+    """300 canaries of 5 %, looked at after every second call of theirs; calls fail as often on both sides."""
     draw = random.Random(11)
     fell = 0
-    for _ in range(800):
+    for _ in range(300):
         failing, ratio = draw.choice((0.002, 0.005, 0.02, 0.1, 0.3)), Ratio()
-        for _ in range(100):
+        for _ in range(60):
             lost = sum(draw.random() < failing for _ in range(2))
             theirs_lost = min(max(round(draw.gauss(38 * failing, (38 * failing * (1 - failing)) ** 0.5)), 0), 38)
             ratio += Ratio((2 - lost, 0, lost, 0), (38 - theirs_lost, 0, theirs_lost, 0))
