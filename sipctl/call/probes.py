@@ -80,7 +80,8 @@ class Probes:
         self._serial += 1
         listen = core.sockets[socket]
         serial = b"%d" % self._serial
-        mark = core.own_tag(b"probe|%d|%d|" % (core.slot, sbc_id) + serial)
+        # With its instant: a successor counts anew, and an SBC must not take its OPTIONS for one of the predecessor's come late.
+        mark = core.own_tag(b"probe|%d|%d|%d|" % (core.slot, sbc_id, int(core.now_s * 1e6)) + serial)
         branch = wire.COOKIE + b"p" + mark
         host = f"[{sbc.host}]" if ":" in sbc.host else sbc.host
         transport = b"" if sbc.transport == "udp" else b";transport=" + sbc.transport.encode()

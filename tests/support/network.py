@@ -31,12 +31,15 @@ class Weather:
 
 
 class Network:
-    """Carries datagrams; `drop` (source host, destination host, data) → True removes one, for partitions and scenarios."""
+    """Carries datagrams; for partitions and scenarios `drop` (source, destination, data) → True removes one, and `late` holds one
+    back for so many seconds more.
+    """
 
     def __init__(self, seed: int = 0, weather: Weather | None = None) -> None:
         self.random = Random(seed)
         self.weather = weather or Weather()
         self.drop: Callable[[Address, Address, bytes], bool] | None = None
+        self.late: Callable[[Address, Address, bytes], float] | None = None
         self.sent = self.lost = self.doubled = 0
         self._flight: list[tuple[float, int, Address, Address, bytes]] = []
         self._count = 0
@@ -57,6 +60,8 @@ class Network:
                 continue
             self._count += 1
             jitter_s = weather.jitter_s * random.random() if weather.jitter_s else 0.0
+            if self.late is not None:
+                jitter_s += self.late(source, to, data)
             heappush(self._flight, (now_s + weather.delay_s + jitter_s, self._count, source, to, data))
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.snapshot import Admin, Decision, RoutingState
@@ -22,6 +22,7 @@ from sipctl.testing.sbc import ModelSbc
 from sipctl.testing.wire import Address, Output, WireError, host_port, read
 from tests.support.invariants import Invariants
 from tests.support.network import Network, Weather
+from tests.support.router_farm import RouterFarm
 from tests.support.router_host import UNIX_MINUS_MONO_S, Doom, Flow, RouterHost
 from tests.support.world_control import Control
 from tests.support.world_plan import (
@@ -57,12 +58,13 @@ class World:
         plan: what the router boots with.
         weather: how the network treats datagrams.
         bcp_percent: what the group's first decision says; only without a controller.
+        routers: how many there are on the machine; with more than one, all is UDP and nobody controls.
         controlled: the real controller decides, and `order` is how the world has its way; else the world itself publishes.
     """
 
     def __init__(
         self, seed: int = 0, plan: Plan | None = None, weather: Weather | None = None, bcp_percent: int = 0, *,
-        controlled: bool = False,
+        controlled: bool = False, routers: int = 1,
     ) -> None:  # fmt: skip
         self.seed = seed
         self.now_s = START_S
@@ -92,7 +94,10 @@ class World:
         self.parties: dict[Address, Party] = {p.address: p for p in (*self.sbcs.values(), *self.callers.values())}
         listens = a_table(self.plan).topology.listens
         self.invariants = Invariants(self)
-        self.router = RouterHost(listens, self._carry, self._router_died)
+        self.router_carries = self._carry
+        self.router: RouterHost = RouterHost(listens, self._carry, self._router_died)
+        if routers > 1:  # a farm is to the world what one router is
+            self.router = cast(RouterHost, RouterFarm(self, listens, routers))
         self.control = Control(self, self.plan) if controlled else None
         if self.control is not None:
             self.control.boot()
@@ -261,7 +266,7 @@ class World:
     def finish(self, *, at_most_s: float = 1500.0) -> None:
         """Heal everything, let every call end, and hold the world to what must be true at the end."""
         self.network.weather = Weather()
-        self.network.drop = None
+        self.network.drop = self.network.late = None
         self.closed.clear()
         for sbc in self.sbcs.values():
             sbc.mute = sbc.deaf_to_invites = sbc.deaf_to_options = False

@@ -8,6 +8,7 @@ hold is asserted where it must hold: at the router, which takes publications in 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,6 +82,8 @@ class Control:
         self.link_s = LINK_S  # how long a frame takes now; on one link none overtakes another
         self.store_fails = False
         self.wall_jump_s = 0.0  # of the controller's and the next routers' wall clock
+        self.dies_after: Callable[[tuple[Effect, ...]], int | None] | None = None  # how many of these effects are carried out
+        self._is_cut = False  # the router and the controllers do not reach each other
         self.sent: deque[RoutingState] = deque(maxlen=KEPT_BACK)  # publications, those of dead controllers among them
         self._free_s = 0.0
         self._waiting: list[Happening] | None = None  # what a controller that stands still will hear
@@ -99,7 +102,7 @@ class Control:
     def boot(self, waited_s: float = 0.0) -> None:
         """A new controller: hears its router, if it is there, takes its term, publishes."""
         world = self._world
-        reachable = world.router.core is not None and not world.router.paused
+        reachable = world.router.core is not None and not world.router.paused and not self._is_cut
         if not reachable and waited_s < HEAR_S and world.router.deaths + self.deaths:
             world.at(HEAR_AGAIN_S, lambda: self.boot(waited_s + HEAR_AGAIN_S))
             return
@@ -158,6 +161,16 @@ class Control:
             self._world.note(f"term {state.term} seq {state.seq} comes late")
             self._offered(state, late=True)
 
+    def cut(self) -> None:
+        """From now on nothing passes between the router and any controller."""
+        self._is_cut = True
+        self.router_died()
+
+    def mend(self) -> None:
+        """They hear each other again."""
+        self._is_cut = False
+        self._connect()
+
     def stop(self) -> None:
         """The end of the world: nothing is decided any more."""
         self.knows = None
@@ -215,8 +228,11 @@ class Control:
         for effect in effects:
             if isinstance(effect, Record) and effect.record.kind == "group":
                 self._evidence[effect.record.group, effect.record.epoch] = effect.record.after["bcp_percent"]
-        for effect in effects:
+        last = None if self.dies_after is None else self.dies_after(effects)
+        for effect in effects[:last]:
             self._perform(effect)
+        if last is not None:
+            self.die(0.3)
 
     def _perform(self, effect: Effect) -> None:
         world, life, link = self._world, self.deaths, self._link
@@ -297,7 +313,7 @@ class Control:
     def _connect(self) -> None:
         """A new pair of sockets between the controller and the router that are there."""
         core = self._world.router.core
-        if self.knows is None or core is None:
+        if self.knows is None or core is None or self._is_cut:
             return
         self._link += 1
         self._free_s = 0.0
@@ -305,6 +321,8 @@ class Control:
 
     def _say(self, frame: FromRouter) -> None:
         """The router sends a frame; it is lost with its link."""
+        if self._is_cut:
+            return
         link = self._link
         self._world.at(LINK_S, lambda: self.put(Heard(link, frame)) if link == self._link else None)
 
