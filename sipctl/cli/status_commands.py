@@ -137,8 +137,19 @@ def _print_status(body: Mapping[str, Any]) -> None:
 
 
 def _print_alarms(found: list[Mapping[str, Any]]) -> None:
-    rows = [(alarm.get("id"), moment(alarm.get("since")), alarm.get("acked_by"), alarm.get("text")) for alarm in found]
-    print_table("alarms", ("ID", "SINCE", "ACKED", "TEXT"), rows)
+    rows = [
+        (alarm.get("id"), alarm.get("severity"), moment(alarm.get("since")), _acked(alarm), _alarm_text(alarm)) for alarm in found
+    ]
+    print_table("alarms", ("ID", "SEVERITY", "SINCE", "ACKED", "TEXT"), rows)
+
+
+def _acked(alarm: Mapping[str, Any]) -> str | None:
+    """Who looks after it, and why."""
+    return f"{alarm['acked_by']}: {alarm.get('acked_reason') or 'seen'}" if alarm.get("acked_by") else None
+
+
+def _alarm_text(alarm: Mapping[str, Any]) -> str:
+    return f"{alarm.get('text')}" + (f" (flaps: raised {alarm.get('raises')} times)" if alarm.get("state") == "flapping" else "")
 
 
 def _marks(group: Mapping[str, Any]) -> str:

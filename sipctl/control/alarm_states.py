@@ -1,9 +1,9 @@
 """How alarms begin, are taken over by somebody, come back, and end.
 
-An alarm stands while its cause does (`alarms.due_alarms`), and is told when it is raised and when it is over. Who acknowledges it
-says who looks after it and why; that holds until it is over, also over a restart of the controller. One that was over and comes
-back is raised anew, with no one looking after it. One that is raised FLAP_RAISES times within FLAP_WINDOW_S flaps: it is told once
-more, then stands until its cause has been away for FLAP_QUIET_S; what happens in between is counted and not told.
+An alarm stands while its cause does (`alarms.due_alarms`), and is told when it is raised and when it is over. Who acknowledges
+it says who looks after it and why; that holds until it is over, also over a restart of the controller. One that was over and
+comes back is raised anew, with no one looking after it. One that is raised FLAP_RAISES times within FLAP_WINDOW_S flaps: it is
+told once more, then stands until its cause has been away for FLAP_QUIET_S; what happens in between is counted and not told.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def acknowledged(world: World, name: str, actor: str, reason: str, unix_s: float
     alarm = world.alarms[name]
     ack = Ack(actor, reason, unix_s, alarm.since_unix_s)
     return replace(
-        world, acks={**world.acks, name: ack},
+        world,
+        acks={**world.acks, name: ack},
         alarms={**world.alarms, name: replace(alarm, acked_by=actor, acked_reason=reason, acked_unix_s=unix_s)},
     )
 
@@ -119,7 +120,12 @@ def read(plain: Mapping[str, Any]) -> dict[str, Ack]:
 
 
 def _raised(
-    name: str, text: str, past: dict[str, tuple[float, ...]], acks: dict[str, Ack], now_s: float, unix_s: float,
+    name: str,
+    text: str,
+    past: dict[str, tuple[float, ...]],
+    acks: dict[str, Ack],
+    now_s: float,
+    unix_s: float,
     told: list[Told],
 ) -> Alarm:
     times = (*(at_s for at_s in past.pop(name, ()) if now_s - at_s < FLAP_WINDOW_S), now_s)[-FLAP_RAISES:]

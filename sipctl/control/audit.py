@@ -15,7 +15,7 @@ import msgspec
 
 from sipctl.control.ports import Answer, Command, DecisionRecord, Hello, Wishes
 from sipctl.control.state import wishes_of
-from sipctl.control.world import Effect, Gone, Happening, Heard, Keys, Ordered, PlanLive, Record, Reply, Resolved, World
+from sipctl.control.world import Effect, Gone, Happening, Heard, Keys, PlanLive, Record, Reply, Resolved, World
 
 MAX_OPEN: Final = 1000  # operations whose end is awaited; of the oldest only the beginning is told then
 MAX_GROUPS: Final = 1000  # named in one entry
@@ -101,21 +101,20 @@ class Auditor:
 
     def seen(self, before: World, happening: Happening, after: World, effects: tuple[Effect, ...]) -> None:
         """One turn of the loop."""
-        for entry in self._of_happening(before, happening, after, effects):
+        command = getattr(happening, "command", None)  # an operator's, whichever kind of happening carries it
+        asked = command if isinstance(command, Command) else None
+        entries = self._of_happening(before, happening, after) if asked is None else self._ordered(before, asked, after, effects)
+        for entry in entries:
             self._put(entry)
         for effect in effects:
             if isinstance(effect, Record):
                 self._put(_decision(effect.record))
-            elif isinstance(effect, Reply) and effect.answer.final and not isinstance(happening, Ordered):
+            elif isinstance(effect, Reply) and effect.answer.final and asked is None:
                 self._ended(effect.answer)
 
-    def _of_happening(
-        self, before: World, happening: Happening, after: World, effects: tuple[Effect, ...]
-    ) -> tuple[AuditEntry, ...]:
+    def _of_happening(self, before: World, happening: Happening, after: World) -> tuple[AuditEntry, ...]:
         now_s = self._unix_s()
         match happening:
-            case Ordered(command):
-                return self._ordered(before, command, after, effects)
             case PlanLive():
                 return (_plan(before, happening, after, self._open.get(happening.operation), now_s),)
             case Heard(_, Hello() as hello):
