@@ -15,7 +15,7 @@ INTERPRETED = {
     "sipctl/sip/native.py",
 }
 ROUTING = ("addresses", "live", "numbers", "resolve", "select", "answers", "rewrite", "diverted")
-LOOP = ("driver", "observing")
+LOOP = ("driver", "observing", "desk_link")
 SCANS = ("sipctl/sip/_scan", "sipctl/engine/embedded/_datagrams")
 
 

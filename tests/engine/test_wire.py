@@ -143,8 +143,22 @@ def told(sock: socket.socket) -> list[int]:
             numbers.append(event.fields["number"])
 
 
+def a_desk() -> DeskLink:
+    return DeskLink(lambda note, now_s: None)
+
+
+def test_the_desk_hears_events_and_the_router_the_other_notes(pair: tuple[socket.socket, socket.socket]) -> None:
+    others: list[tuple[object, float]] = []
+    desk = DeskLink(lambda note, now_s: others.append((note, now_s)))
+    desk.connect(pair[0])
+    desk.heed([("event", a_line(1)), ("observe",), ("event", a_line(2))], 1.0)
+    desk.flush(1.0)
+    assert told(pair[1]) == [1, 2]
+    assert others == [(("observe",), 1.0)]
+
+
 def test_events_share_packets_and_keep_their_order(pair: tuple[socket.socket, socket.socket]) -> None:
-    desk = DeskLink()
+    desk = a_desk()
     desk.connect(pair[0])
     for number in range(200):
         desk.add(a_line(number), 1.0)
@@ -156,7 +170,7 @@ def test_events_share_packets_and_keep_their_order(pair: tuple[socket.socket, so
 def test_events_wait_for_a_desk_that_is_away_up_to_a_limit_and_what_is_beyond_is_counted(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
-    desk = DeskLink()
+    desk = a_desk()
     for number in range(desk_link.MAX_BACKLOG + 10):
         desk.add(a_line(number), 1.0)
     desk.due(2.0)
@@ -172,7 +186,7 @@ def test_events_wait_for_a_desk_that_is_away_up_to_a_limit_and_what_is_beyond_is
 
 
 def test_a_desk_that_dies_loses_no_event_that_was_not_sent(pair: tuple[socket.socket, socket.socket]) -> None:
-    desk = DeskLink()
+    desk = a_desk()
     desk.connect(pair[0])
     pair[1].close()
     desk.add(a_line(1), 1.0)
@@ -186,7 +200,7 @@ def test_a_desk_that_dies_loses_no_event_that_was_not_sent(pair: tuple[socket.so
 
 
 def test_an_event_that_does_not_encode_does_not_dam_the_others(pair: tuple[socket.socket, socket.socket]) -> None:
-    desk = DeskLink()
+    desk = a_desk()
     desk.connect(pair[0])
     desk.add(LogLine("test", 0.0, "r1", {"number": object()}), 1.0)
     desk.flush(1.0)

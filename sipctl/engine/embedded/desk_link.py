@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -23,7 +25,9 @@ _encoder = msgspec.msgpack.Encoder()
 class DeskLink:
     """The sending end of a router's event link."""
 
-    def __init__(self) -> None:
+    def __init__(self, otherwise: Callable[[tuple[Any, ...], float], None]) -> None:
+        """`otherwise(note, now_s)` is handed what the core notes besides events."""
+        self._otherwise = otherwise
         self._sock: socket.socket | None = None
         self._backlog: deque[RouterEvent] = deque()
         self._due_s: float | None = None
@@ -34,6 +38,14 @@ class DeskLink:
         if self._sock is not None:
             self._sock.close()
         self._sock = sock
+
+    def heed(self, notes: list[tuple[Any, ...]], now_s: float) -> None:
+        """Keep the events among the core's notes; the rest is somebody else's."""
+        for note in notes:
+            if note[0] == "event":
+                self.add(note[1], now_s)
+            else:
+                self._otherwise(note, now_s)
 
     def add(self, event: RouterEvent, now_s: float) -> None:
         if len(self._backlog) >= MAX_BACKLOG:

@@ -27,7 +27,7 @@ from sipctl.clock import monotonic_s, unix_minus_mono_s
 from sipctl.control.ports import Ack, Farewell, Hello, Nack, Observe, ProbeNow, Publish, ToRouter
 from sipctl.engine.embedded import wire
 from sipctl.engine.embedded.desk_link import DeskLink
-from sipctl.engine.embedded.driver import Driver, Notes
+from sipctl.engine.embedded.driver import Driver
 from sipctl.engine.embedded.hand_off import HandOff, SharedCore, map_board
 from sipctl.engine.embedded.seen import seen
 from sipctl.engine.embedded.shared import from_fds
@@ -72,6 +72,7 @@ class Wire:
     def __init__(self, sock: socket.socket, takeover: socket.socket | None) -> None:
         self.sock: socket.socket | None = sock
         self.takeover = takeover
+        self.build, self.layout = "", ""  # version of our code, how it lays out a slot's memory
         self.was_spoken_to = False  # the supervisor writes our run file first, so one that never spoke left no trace of us
         sock.setblocking(False)
         if takeover is not None:
@@ -82,6 +83,12 @@ class Wire:
         if self.sock is not None:
             with contextlib.suppress(OSError):
                 wire.send_packet(self.sock, wire.encode(frame), fds)
+
+    def report(
+        self, slot: int | None, listens: tuple[Listen, ...], holding: wire.Holding | None, slots: int, fds: Sequence[int]
+    ) -> None:
+        """Answer a supervisor that takes over."""
+        self.send(wire.Report(os.getpid(), slot, listens, holding, slots, self.build, self.layout), fds)
 
     def receive(self) -> tuple[wire.ToChild, list[int]] | None:
         """The next frame, or None if there is none now; a dead supervisor's wire is closed."""
@@ -137,11 +144,12 @@ def run_router(
     gc.disable()  # the call path makes no cycles (DESIGN §4.6); what was imported is looked at once, before any call waits
     gc.collect()
     gc.freeze()
+    control.build, control.layout = build, layout
     control.send(wire.Booted("router", os.getpid(), build, layout))
     assigned = _wait_as_spare(control, stopped)
     if assigned is None:
         return 0
-    router = Router(control, assigned[0], assigned[1], make_core, failpoints, build)
+    router = Router(control, assigned[0], assigned[1], make_core, failpoints)
     return router.run(stopped)
 
 
@@ -155,7 +163,7 @@ def _wait_as_spare(control: Wire, stopped: list[str]) -> tuple[wire.Assign, list
                 poll.register(sock, select.POLLIN)
         ready = {fd for fd, _ in poll.poll(wire.HEARTBEAT_S * 1000)}
         if control.takeover is not None and control.takeover.fileno() in ready and control.accept():
-            control.send(wire.Report(os.getpid(), None, kept.listens, slots=kept.slots), kept_fds)
+            control.report(None, kept.listens, None, kept.slots, kept_fds)
         control.send(wire.Beat())
         while (received := control.receive()) is not None:
             frame, fds = received
@@ -177,13 +185,11 @@ class Router:
     """A router with its slot; see the module's docstring."""
 
     def __init__(
-        self, control: Wire, assign: wire.Assign, fds: Sequence[int], make_core: MakeCore, failpoints: frozenset[str],
-        build: str = "",
+        self, control: Wire, assign: wire.Assign, fds: Sequence[int], make_core: MakeCore, failpoints: frozenset[str]
     ) -> None:
         self._control = control
         self._assign = assign
         self._failpoints = failpoints
-        self._build = build
         self._orders = assign.orders
         count = len(assign.listens)
         self._sockets = [socket.socket(fileno=fd) for fd in fds[:count]]
@@ -196,10 +202,10 @@ class Router:
         self._core = make_core(
             assign.slot, assign.listens, memoryview(memory), os.urandom(32), self._unix_minus_mono_s, failpoints, board
         )
+        self._desk = DeskLink(self._heed)
         self._hand_off = HandOff(self._core, self._shared, assign.slot, board) if board is not None else None
-        self._driver = Driver(self._core if self._hand_off is None else self._hand_off, self._heed)
+        self._driver = Driver(self._core if self._hand_off is None else self._hand_off, self._desk.heed)
         self._streams = Streams(self._driver, self._knows, lambda host: self._log("stranger-connected", host=host))
-        self._desk = DeskLink()
         self._tables = Tables()
         self._snapshot: RoutingSnapshot | None = None
         self._state: RoutingState | None = None  # as published; the snapshot is built of it and of the local orders
@@ -412,7 +418,7 @@ class Router:
             holding = self._holding(state)
             memory = wire.sealed_memfd("state", encode_state(state))
             fds += [memory, *self._table_fds(state)]
-        self._control.send(wire.Report(os.getpid(), self._assign.slot, self._assign.listens, holding, self._shared.slots), fds)
+        self._control.report(self._assign.slot, self._assign.listens, holding, self._shared.slots, fds)
         if memory is not None:
             os.close(memory)
         self._log("taken-over")
@@ -428,7 +434,7 @@ class Router:
 
     def _seen(self) -> wire.Seen:
         observed = msgspec.structs.replace(self._core.observe(monotonic_s()), name=self._assign.name)
-        return seen(self._assign, self._build, self._snapshot, self._state, self._orders, observed)
+        return seen(self._assign, self._control.build, self._snapshot, self._state, self._orders, observed)
 
     def _connect(self, to: str, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -439,7 +445,7 @@ class Router:
             self._controller = sock
             self._driver.watch(sock.fileno(), self._controller_ready)
             me, slots = self._assign, self._shared.slots
-            self._say(Hello(me.name, me.slot, os.getpid(), self._state, self._build, self._orders, slots))
+            self._say(Hello(me.name, me.slot, os.getpid(), self._state, self._control.build, self._orders, slots))
             self._observe_due_s = 0.0
         else:
             sock.close()
@@ -533,24 +539,21 @@ class Router:
         if now_s >= self._observe_due_s:
             self._observe(now_s)
 
-    def _heed(self, notes: Notes, now_s: float) -> None:
-        for note in notes:
-            kind = note[0]
-            if kind == "event":
-                self._desk.add(note[1], now_s)
-            elif kind == "observe":
-                self._observe_due_s = min(self._observe_due_s, self._observed_s + MIN_OBSERVE_S)
-                self._driver.idle_until_s = now_s
-            elif kind == "name":
-                if len(self._wanted) < MAX_WANTED_NAMES:
-                    self._wanted[note[1]] = None
-            elif kind == "flag":
-                if self._hand_off is not None:
-                    self._hand_off.tell_flag(note[1], note[2], note[3])
-            elif kind == "log":
-                self._log(note[1], **note[2])
-            elif kind == "alarm":
-                self._log("alarm", alarm=note[1], text=note[2])
+    def _heed(self, note: tuple[Any, ...], now_s: float) -> None:
+        kind = note[0]
+        if kind == "observe":
+            self._observe_due_s = min(self._observe_due_s, self._observed_s + MIN_OBSERVE_S)
+            self._driver.idle_until_s = now_s
+        elif kind == "name":
+            if len(self._wanted) < MAX_WANTED_NAMES:
+                self._wanted[note[1]] = None
+        elif kind == "flag":
+            if self._hand_off is not None:
+                self._hand_off.tell_flag(note[1], note[2], note[3])
+        elif kind == "log":
+            self._log(note[1], **note[2])
+        elif kind == "alarm":
+            self._log("alarm", alarm=note[1], text=note[2])
 
     def _log(self, slug: str, **fields: object) -> None:
         now_s = self._driver.now_s
