@@ -5,6 +5,7 @@
     python -m sipctl.app controller   decisions
     python -m sipctl.app desk         API, metrics, records
     python -m sipctl.app compiler     files in, table out; short-lived
+    python -m sipctl.app check        imports what the others need, and says which build it is
 
 Each role imports only what it needs: a router never loads the control half, and is ready to take a slot the sooner for it.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -33,6 +35,11 @@ DEFAULT_API = "127.0.0.1:8080"
 STORE_FILE = "sipctl.db"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
+WHAT_ROLES_NEED = (
+    "sipctl.supervisor.supervisor", "sipctl.supervisor.compiler", "sipctl.engine.embedded.router",
+    "sipctl.engine.embedded.observing", "sipctl.engine.embedded.link", "sipctl.health.judge", "sipctl.control.controller",
+    "sipctl.control.dns", "sipctl.store.sqlite", "sipctl.api.desk", "sipctl.dialplan.compile",
+)  # fmt: skip
 
 
 # -- sipctl run ----------------------------------------------------------------------------------------------------------------
@@ -316,6 +323,14 @@ def _desk(arguments: argparse.Namespace) -> int:
     return _live_as_child(live, arguments)
 
 
+def _check(_arguments: argparse.Namespace) -> int:
+    """Import all that the roles need: what a new build must be able to do before anything is replaced by it."""
+    for module in WHAT_ROLES_NEED:
+        importlib.import_module(module)
+    print(_build())
+    return 0
+
+
 def _compiler(_arguments: argparse.Namespace) -> int:
     from sipctl.supervisor.compiler import compile_child
 
@@ -350,6 +365,7 @@ ROLES: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "controller": _controller,
     "desk": _desk,
     "compiler": _compiler,
+    "check": _check,
 }
 
 

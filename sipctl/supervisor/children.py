@@ -110,8 +110,10 @@ class Child:
         """Forget a child whose pidfd says that it ended; tells how it ended, as far as we may know."""
         how = "ended"
         if self._process is not None:
-            code = self._process.wait()
-            how = f"ended with {code}" if code >= 0 else f"was killed by signal {-code}"
+            how = _how(self._process.wait())
+        else:
+            with contextlib.suppress(ChildProcessError):  # ours still, if the supervisor became another image in place
+                how = _how(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
         os.close(self.pidfd)
         if self.sock is not None:
             self.sock.close()
@@ -119,16 +121,23 @@ class Child:
         return how
 
 
+def _how(code: int) -> str:
+    return f"ended with {code}" if code >= 0 else f"was killed by signal {-code}"
+
+
 def spawn(
-    state: StateDir, program: Sequence[str], role: str, arguments: Sequence[str], now_s: float, *, takeover: str = ""
+    state: StateDir, program: Sequence[str], role: str, arguments: Sequence[str], now_s: float, *, takeover: str = "",
+    python: str = sys.executable,
 ) -> Child:
     """Start a child with its wire, and with a takeover socket of that name in STATE/run if one is named.
 
+    Args:
+        python: the interpreter, and so the build of sipctl, that it runs.
     Raises: OSError if the machine does not let us.
     """
     ours, theirs = wire.socket_pair()
     passed = [theirs.fileno()]
-    argv = [sys.executable, *program, role, "--wire", str(theirs.fileno()), *arguments]
+    argv = [python, *program, role, "--wire", str(theirs.fileno()), *arguments]
     listener = _takeover_listener(state, takeover) if takeover else None
     if listener is not None:
         passed.append(listener.fileno())

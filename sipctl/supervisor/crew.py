@@ -6,9 +6,11 @@ links, buried and replaced.
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ MAX_BACKOFF_S = 5.0
 CALM_S = 30.0  # a child that lived so long starts anew without delay
 STOP_TIMEOUT_S = 5.0
 BOOT_DEATHS_BEFORE_OLDEST = 2
+LAYOUT_BYTES = 16  # at the start of a slot's memory: how it is laid out (call/records.py)
 LOOP_DEATHS = 3  # so many in a row are told as an alarm
 
 
@@ -57,6 +60,7 @@ class Slot:
     boot_deaths: int = 0
     distrust: tuple[int, int] | None = None
     assign_at_s: float = 0.0
+    successor: Child | None = None  # the spare that is to take this slot next, of another build perhaps
 
     @property
     def router_name(self) -> str:
@@ -94,6 +98,7 @@ class Crew:
         self.solo: dict[str, Child] = {}  # controller and desk
         self.backoff = {role: Backoff() for role in (*settings.roles, "router")}
         self.wanted_api = settings.api
+        self.python = sys.executable  # whose build of sipctl new children run
         self.orders: tuple[LocalOrder, ...] = ()  # given on this node, and not taken by a controller yet
         self._settings = settings
         self._state = state
@@ -184,7 +189,7 @@ class Crew:
         """Whatever should run and does not is started; a free slot takes a spare that has booted."""
         for slot in self.slots:
             if slot.router is None and self.sockets and now_s >= slot.assign_at_s:
-                spare = next((spare for spare in self.spares if spare.is_booted and not spare.is_stopping), None)
+                spare = self._successor(slot)
                 if spare is not None:
                     self._assign(slot, spare, now_s)
         wanted = 1 + sum(slot.router is None for slot in self.slots)
@@ -194,9 +199,48 @@ class Crew:
             if role not in self.solo and now_s >= self.backoff[role].at_s:
                 self._start_solo(role, now_s)
 
-    def _start(self, role: str, arguments: Sequence[str], now_s: float, takeover: str = "") -> Child | None:
+    def _successor(self, slot: Slot) -> Child | None:
+        """Who takes a free slot: the one that is meant to, else the first that can go on with its calls."""
+        ready = [spare for spare in self.spares if spare.is_booted and not spare.is_stopping]
+        fitting = [spare for spare in ready if self.fits(spare, slot)]
+        if slot.successor in fitting:
+            return slot.successor
+        if fitting or not ready:
+            return fitting[0] if fitting else None
+        if any(self.fits(spare, slot) and not spare.is_stopping for spare in self.spares):
+            return None  # it boots still
+        self._note(f"slot {slot.number}: no router is left that could read its calls: they are forgotten, new ones are carried")
+        self._blank(slot)
+        return ready[0]
+
+    def layout(self, slot: Slot) -> str:
+        """How its memory is laid out; "" if nobody has written there yet."""
+        return os.pread(self.shared.memories[slot.number], LAYOUT_BYTES, 0).rstrip(b"\0").decode("ascii", "replace")
+
+    def fits(self, spare: Child, slot: Slot) -> bool:
+        """Can this spare go on with the slot's calls? One of an older build, that does not tell, is asked by trying."""
+        layout = self.layout(slot)
+        return not layout or not spare.layout or spare.layout == layout
+
+    def _blank(self, slot: Slot) -> None:
+        memory = self.shared.memories[slot.number]
+        size, at = os.fstat(memory).st_size, 0
+        while at < size:
+            at += os.pwrite(memory, bytes(min(size - at, 1 << 20)), at)
+
+    def dismiss(self, spare: Child, reason: str) -> None:
+        """Let a spare go; its end is heard of as any other's."""
+        spare.is_stopping = True
+        spare.send(wire.Stop(reason))
+        spare.signal(signal.SIGTERM)
+
+    def _start(
+        self, role: str, arguments: Sequence[str], now_s: float, takeover: str = "", python: str = ""
+    ) -> Child | None:
         try:
-            child = spawn(self._state, self._settings.program, role, arguments, now_s, takeover=takeover)
+            child = spawn(
+                self._state, self._settings.program, role, arguments, now_s, takeover=takeover, python=python or self.python
+            )
         except OSError as error:
             self._note(f"a {role} cannot be started: {error}")
             self.backoff[role].died(0.0, now_s)
@@ -204,9 +248,11 @@ class Crew:
         self._note(f"{role} started as process {child.pid}")
         return child
 
-    def start_spare(self, now_s: float) -> Child | None:
+    def start_spare(self, now_s: float, python: str = "") -> Child | None:
+        """One more spare, of this interpreter's build if one is named."""
         self._serial += 1
-        spare = self._start("router", (), now_s, takeover=f"{self._supervisor_pid}-{self._serial}.sock")
+        takeover = f"{self._supervisor_pid}-{int(now_s)}-{self._serial}.sock"
+        spare = self._start("router", (), now_s, takeover=takeover, python=python)
         if spare is not None:
             self.spares.append(spare)
             self.note_processes()
@@ -239,6 +285,7 @@ class Crew:
     def _assign(self, slot: Slot, child: Child, now_s: float) -> None:
         """Make a spare the slot's router."""
         self.spares.remove(child)
+        slot.successor = None
         child.slot = slot.number
         slot.router = child
         child.started_s = now_s

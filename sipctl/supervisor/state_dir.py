@@ -93,6 +93,21 @@ class StateDir:
             hint = "stop it first, or give this one its own --state"
             raise OccupiedError(f"sipctl already runs on {self.root}: {who}", hint=hint) from error
 
+    def keep_lock(self, fd: int) -> None:
+        """Go on with the lock that the image before us held.
+
+        Raises: OccupiedError if it is not that lock after all.
+        """
+        self._lock = fd
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OccupiedError(f"the lock of {self.root} was not handed over: {error.strerror}") from error
+
+    @property
+    def lock_fd(self) -> int:
+        return self._lock
+
     def append_to_log(self, name: str) -> BinaryIO:
         """A file of STATE/log at its end; ours alone, like all of STATE: an exception's text may hold whole numbers.
 

@@ -21,7 +21,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sipctl.clock import monotonic_s
 from sipctl.engine.embedded import wire
@@ -35,6 +35,8 @@ from sipctl.supervisor.door import Client, Door
 from sipctl.supervisor.emergency import Emergency
 from sipctl.supervisor.hand_off import make_shared
 from sipctl.supervisor.order_book import OrderBook
+from sipctl.supervisor.re_exec import Kept, let_signals_in, re_execute, received
+from sipctl.supervisor.rolling import Rolling
 from sipctl.supervisor.snapshots import Snapshots
 from sipctl.supervisor.state_dir import StateDir
 from sipctl.supervisor.takeover import inherit
@@ -61,6 +63,8 @@ class Supervisor:
         book = OrderBook(self._state.root)
         self._emergency = Emergency(self._crew, book, self._snapshots, self._note, self._serves, lambda: dict(self._troubles))
         self._troubles: dict[str, str] = {}
+        self._passed = received()
+        self._rolling = Rolling(self._crew, settings.program, self._tell_story, self._become)
         self._api = ""  # where the desk serves now, once it said so
         self._revision = 0
         self._is_announced = False
@@ -77,10 +81,14 @@ class Supervisor:
         Raises: EngineError before anything was started: STATE in use or not writable, a socket that cannot be opened.
         """
         self._state.prepare()
-        self._state.lock()
+        if self._passed is not None:
+            self._state.keep_lock(self._passed.lock)
+        else:
+            self._state.lock()
+            self._state.remove("ready")
         self._handle_signals()
+        let_signals_in()
         self._state.note_process("supervisor", os.getpid())
-        self._state.remove("ready")
         try:
             self._begin()
             self._turn_until_stopped()
@@ -96,7 +104,8 @@ class Supervisor:
     # -- beginning -------------------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        inherited, crew = inherit(self._state), self._crew
+        kept = self._passed.kept if self._passed is not None else {}
+        inherited, crew = inherit(self._state, [one.pid for one in kept.values()]), self._crew
         for sentence in inherited.story:
             self._note(sentence)
         for fault in self._snapshots.refresh():
@@ -120,6 +129,7 @@ class Supervisor:
             if listens is not None:
                 crew.open_sockets(listens)
         crew.take_in(inherited)
+        self._go_on_with(kept)
         self._emergency.begin()
         if fault := self._door.open():
             self._remark(fault)
@@ -150,6 +160,8 @@ class Supervisor:
             for client, request in self._door.requests(now_s):
                 self._asked(client, request, now_s)
             self._emergency.turn(now_s)
+            self._rolling.turn(now_s)
+            self._tell_passed()
             self._tell_troubles(now_s)
             self._announce()
 
@@ -266,7 +278,7 @@ class Supervisor:
 
     def _asked(self, client: Client, request: local_wire.Request, now_s: float) -> None:
         if isinstance(request, local_wire.Renew):
-            client.end(local_wire.End("invalid", "this build does not replace its processes one by one"))
+            self._rolling.begin(client, request, now_s)
         else:
             self._emergency.ask(client, request, now_s)
 
@@ -295,6 +307,49 @@ class Supervisor:
         if controller is not None:
             controller.send(wire.Story(text, actor, reason))
 
+    # -- another image of ourselves ---------------------------------------------------------------------------------------------
+
+    def _become(self, client: Client) -> str:
+        """Go on as the build that new children run, in place; returns only if that cannot be, with the reason."""
+        settings, crew = self._settings, self._crew
+        argv = [crew.python, *settings.program, "supervisor", "--state", str(self._state.root), "--node", settings.node]
+        argv += ["--config", str(settings.config_dir.absolute()), "--api", settings.api, "--routers", str(len(crew.slots))]
+        argv += ["--watch"] if settings.watch else []
+        kept = {
+            role: Kept(child.pid, child.sock.fileno(), child.build)
+            for role, child in crew.solo.items() if child.sock is not None and child.is_at_work
+        }  # fmt: skip
+        self._note("the supervisor goes on as another image of itself")
+        return re_execute(argv, self._state.lock_fd, kept, client.sock, client.actor, "replaced, the supervisor last")
+
+    def _go_on_with(self, kept: Mapping[str, Kept]) -> None:
+        """The desk and the controller that the image before us held."""
+        crew = self._crew
+        for role, one in kept.items():
+            sock = socket.socket(fileno=one.wire)
+            try:
+                child = Child(role, one.pid, sock, monotonic_s(), None)
+            except OSError:  # it ended between the images
+                continue
+            child.build = one.build
+            crew.solo[role] = child
+        if self._passed is None:
+            return
+        crew.note_processes()
+        self._api = self._state.read("api")
+        crew.wanted_api = self._api or crew.wanted_api
+        self._is_announced = True
+        self._note(f"the supervisor goes on as process {os.getpid()} under {sys.executable}")
+
+    def _tell_passed(self) -> None:
+        """Whoever waited for the other image hears that it works."""
+        if self._passed is None or any(slot.router is None for slot in self._crew.slots):
+            return
+        passed, self._passed = self._passed, None
+        self._tell_story(passed.text, passed.actor)
+        if passed.client is not None:
+            Client(passed.client, passed.actor, monotonic_s()).end(local_wire.End("done", passed.text))
+
     # -- ending ----------------------------------------------------------------------------------------------------------------
 
     def _handle_signals(self) -> None:
@@ -309,6 +364,7 @@ class Supervisor:
     def _stop_all(self) -> None:
         reason = self._stop_reason or "failed"
         self._note(f"stopping: {reason}")
+        self._rolling.stop()
         self._door.close()
         self._crew.stop_all(reason)
         self._state.clear_run()

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import msgspec
@@ -41,14 +42,18 @@ class Inheritance:
     story: list[str] = field(default_factory=list)  # what was done, a sentence each
 
 
-def inherit(state: StateDir) -> Inheritance:
-    """Take over every router and spare that answers, and end everything else of the former supervisor."""
+def inherit(state: StateDir, kept: Collection[int] = ()) -> Inheritance:
+    """Take over every router and spare that answers, and end everything else of the former supervisor.
+
+    Args:
+        kept: pids of those that go on with us anyway.
+    """
     found = Inheritance()
     for path in sorted(state.run.glob("*.sock")):
         child = _call(state, path.name, found)
         if child is None:
             state.remove(path.name)
-    taken = {child.pid for child in (*found.routers, *found.spares)}
+    taken = {child.pid for child in (*found.routers, *found.spares)} | set(kept)
     for name, process in state.processes().items():
         if process.pid not in taken and process.pid != os.getpid():
             found.story.append(f"{name}, process {process.pid}, is ended: it {_reason(name)}")
@@ -118,7 +123,7 @@ def call_router(state: StateDir, name: str) -> tuple[Child, wire.Report, list[in
         sock.close()
         return None
     child.takeover = name
-    child.slot = report.slot
+    child.slot, child.build, child.layout = report.slot, report.build, report.layout
     return child, report, fds
 
 

@@ -25,6 +25,8 @@ from sipctl.routing.snapshot import Listen
 from sipctl.supervisor.supervisor import Settings, Supervisor
 
 SLOT_BYTES = 4096
+LAYOUT = os.environ.get("SIPCTL_FAKE_LAYOUT", "fake-1")
+BUILD = os.environ.get("SIPCTL_FAKE_BUILD", "fake 1")
 
 
 class EchoCore:
@@ -38,6 +40,7 @@ class EchoCore:
     def __init__(self, slot: int, listens: Sequence[Listen], memory: memoryview, *_: object) -> None:
         self._slot = slot
         self._memory = memory
+        self._memory[:16] = LAYOUT.encode().ljust(16, b"\0")
         self._revision = 0
 
     def swap(self, snapshot: RoutingSnapshot, now_s: float) -> None:
@@ -47,8 +50,8 @@ class EchoCore:
         assert len(self._memory) == SLOT_BYTES
 
     def receive(self, data: bytes, socket: int, address: tuple[str, int], now_s: float, out: Any, notes: Any) -> None:
-        count = int.from_bytes(self._memory[:4], "little") + 1
-        self._memory[:4] = count.to_bytes(4, "little")
+        count = int.from_bytes(self._memory[16:20], "little") + 1
+        self._memory[16:20] = count.to_bytes(4, "little")
         if data == b"raise":
             raise AssertionError("told to")
         out.append((socket, f"{os.getpid()} {self._slot} {self._revision} {count}".encode(), address))
@@ -78,6 +81,8 @@ async def _idle(sock: socket.socket, role: str) -> None:
     control.say(wire.Booted(role, os.getpid()))
     if role == "desk":
         control.say(wire.Bound("127.0.0.1:1"))
+    elif os.environ.get("SIPCTL_FAKE_PLANNED"):
+        control.say(wire.Planned(1, ()))
     beating = asyncio.create_task(control.beat())
     listening = asyncio.create_task(control.listen())
     await control.stopped.wait()
@@ -100,10 +105,13 @@ def main() -> int:
         except SipctlError as error:
             print(f"{error} ({error.hint})", file=sys.stderr)
             return error.exit_code
+    if arguments.role == "check":
+        return 0
     sock = socket.socket(fileno=arguments.wire)
     if arguments.role == "router":
         failpoints = frozenset(os.environ.get("SIPCTL_FAILPOINTS", "").split(","))
-        return run_router(Wire(sock, socket.socket(fileno=arguments.takeover)), EchoCore, failpoints)
+        wire_end = Wire(sock, socket.socket(fileno=arguments.takeover))
+        return run_router(wire_end, EchoCore, failpoints, build=BUILD, layout=LAYOUT)
     asyncio.run(_idle(sock, arguments.role))
     return 0
 

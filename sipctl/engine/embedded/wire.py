@@ -114,6 +114,8 @@ class Report(msgspec.Struct, tag="report", frozen=True):
     listens: tuple[Listen, ...] = ()
     holding: Holding | None = None
     slots: int = 1
+    build: str = ""
+    layout: str = ""
 
 
 class SeenGroup(msgspec.Struct, frozen=True):
