@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from sipctl.dialplan.diff_entities import entity_changes
 from sipctl.dialplan.diff_facts import (
     HOURS,
+    LIMITED_ONLY,
     ROLES,
     SCHEDULE_FIELDS,
     Described,
@@ -302,6 +303,8 @@ class _Comparison:
         deltas: list[Delta] = []
         owners = self._old_facts.owners(before), self._new_facts.owners(after)
         for delta in _facts_deltas(old, new):
+            if delta.field in LIMITED_ONLY and self._is_written_alike(delta, *owners):
+                continue  # it counts, or no longer, because of a limit; which is told
             self._mention(delta, *owners)
             if delta.about == "entry point" and delta.field == HOURS:
                 deltas += hours_deltas(self._old_facts.hours(before), self._new_facts.hours(after))
@@ -311,6 +314,14 @@ class _Comparison:
             else:
                 deltas.append(delta)
         return tuple(deltas)
+
+    def _is_written_alike(
+        self, delta: Delta, before: Mapping[str, tuple[str, str]], after: Mapping[str, tuple[str, str]]
+    ) -> bool:
+        owner = owner_of(delta.about)
+        old = self._old_facts.entities.get(before.get(delta.about, owner), {})
+        new = self._new_facts.entities.get(after.get(delta.about, owner), {})
+        return delta.field in old and old.get(delta.field) == new.get(delta.field)
 
     def _mention(self, delta: Delta, before: Mapping[str, tuple[str, str]], after: Mapping[str, tuple[str, str]]) -> None:
         """Note which facts of entities a delta tells, so that they are not told again."""

@@ -2,8 +2,10 @@
 
 Two plans are compared fact by fact, and by **what a call meets**: the facts about the entry point it dialled, its group, both
 tenants, the ways to them as the trunk's site sees them, the pairs and SBCs on these ways, and the same of every place the call
-may be sent to from there (closed, overflow, unusable, split). Ids never count: they belong to a STATE, not to a plan. Every field
-of the snapshot's types is spelled, so a field added to them is compared from its first day on.
+may be sent to from there (closed, overflow, unusable, split). What no call can come to does not count: `closed` where it is
+always open, `overflow` where nothing is limited. Of an overlay counts where it leads, not what is met there. Ids never count:
+they belong to a STATE, not to a plan. Every field of the snapshot's types is spelled, so a field added to them is compared from
+its first day on.
 
 A fact is (about, field) → text. `about` is a role ("entry point", "group", "primary", "bcp") for what was dialled itself, and a
 kind with a name ("pair fra", "entry point night") for whatever else a call may meet.
@@ -11,7 +13,7 @@ kind with a name ("pair fra", "entry point night") for whatever else a call may 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
@@ -47,6 +49,7 @@ _NOT_FACTS: Final = frozenset({"id", "name"})
 _PAIR_ASIDE: Final = frozenset({"site", "sources", "probe", "redundancy", "expect", "listens", "srv"})
 _GROUP_MET: Final = ("advance_across", "mode")
 _ENTRY_ASIDE: Final = frozenset({"group", "trunks", "schedule", "closed", "called_at"})
+LIMITED_ONLY: Final = frozenset({"overflow", "over_limit"})
 _NOTHING_DIALLED: Final = ((0, 0), (0, 0))
 _NOTHING: Final = frozenset({NONE, "''", "[]"})
 _RESERVED: Final = frozenset({"", NONE, "true", "false"})
@@ -96,6 +99,9 @@ class Described:
             found.update({(about, field): text for field, text in self._entry_met(at).items()})
             found[about, "group"] = self.topology.groups[other.group].name
             found[about, "called_at"] = self.entities["entry point", other.name].get("called_at", NONE)
+            for overlay in self.topology.overlays:
+                if self._overlay_met(overlay, entry_point) == NONE:  # else it took the call before: it acts once
+                    found[about, f"overlay {overlay.name} leads to"] = self._overlay_met(overlay, at)
         for at in groups:
             group = self.topology.groups[at]
             own = self.entities["group", group.name]
@@ -104,8 +110,7 @@ class Described:
         for at in tenants:
             found.update(self._place_met(site, at))
         for overlay in self.topology.overlays:
-            to = dict(overlay.entry_points).get(entry_point, overlay.everywhere)
-            found[f"overlay {overlay.name}", "leads to"] = NONE if to is None else self.destination(to)
+            found[f"overlay {overlay.name}", "leads to"] = self._overlay_met(overlay, entry_point)
         self._met[site, entry_point] = found
         return found
 
@@ -141,7 +146,37 @@ class Described:
 
     def _entry_met(self, at: int) -> dict[str, str]:
         facts = self.entities["entry point", self.topology.entry_points[at].name]
-        return {HOURS: self.hours(at).key(), **{field: text for field, text in facts.items() if field not in _ENTRY_ASIDE}}
+        aside = _ENTRY_ASIDE
+        if not self._is_limited(at):
+            aside = aside | ({"overflow"} if self._may_fill_a_place(at) else LIMITED_ONLY)
+        return {HOURS: self.hours(at).key(), **{field: text for field, text in facts.items() if field not in aside}}
+
+    def _overlay_met(self, overlay: Overlay, at: int) -> str:
+        to = dict(overlay.entry_points).get(at, overlay.everywhere)
+        return NONE if to is None else self.destination(to)
+
+    def _is_limited(self, at: int) -> bool:
+        """Whether a limit may stand against calls of an entry point: its own, or that of a tenant they may go to."""
+        entry, tenants = self.topology.entry_points[at], self.topology.tenants
+        sides = {
+            side for group in entry.groups for side in (self.topology.groups[group].primary, self.topology.groups[group].bcp)
+        }
+        return entry.max_calls is not None or any(tenants[side].max_calls is not None for side in sides)
+
+    def _may_fill_a_place(self, at: int) -> bool:
+        """Whether a place its calls are sent to may be full: then they hear what its `over_limit` says."""
+        tenants = self.topology.tenants
+        return any(to.tenant is not None and tenants[to.tenant].max_calls is not None for to in self._ways_on(at))
+
+    def _ways_on(self, at: int) -> Iterator[Destination]:
+        """Where an entry point sends calls when its group does not take them, as far as that can happen."""
+        entry = self.topology.entry_points[at]
+        if entry.closed is not None and self.hours(at) is not ALWAYS_OPEN:
+            yield entry.closed
+        if self._is_limited(at):
+            yield from entry.overflow
+        if entry.unusable is not None:
+            yield entry.unusable
 
     def _group_met(self, site: int, group_at: int) -> dict[tuple[str, str], str]:
         found = self._groups.get((site, group_at))
@@ -166,7 +201,7 @@ class Described:
         if tenant.kind == "exit":
             name = tenant.name.partition(":")[2]
             about = f"exit {name}"
-            found = {(about, field): text for field, text in self.entities["exit", name].items()}
+            found = {(about, field): text for field, text in self.entities["exit", name].items() if field != "allow"}
         else:
             found = {(about, "max_calls"): self._text("max_calls", tenant.max_calls)}
         found.update(self._ways_met(site, about, tenant.reached_by))
@@ -200,7 +235,7 @@ class Described:
         tenants: set[int] = set()
         left = [entry_point]
         while left:
-            for to in _destinations(self.topology.entry_points[left.pop()]):
+            for to in self._ways_on(left.pop()):
                 if to.tenant is not None:
                     tenants.add(to.tenant)
                 if to.entry_point is not None and to.entry_point != entry_point and to.entry_point not in entries:

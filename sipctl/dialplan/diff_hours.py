@@ -21,6 +21,7 @@ OPEN: Final = "open"
 MAX_DAYS: Final = 5  # told of a list of days
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+_THURSDAY: Final = 3  # 1 January 1970, counted from Monday
 _ABOUT: Final = "entry point"
 
 Windows = tuple[tuple[int, int], ...]
@@ -52,8 +53,11 @@ ALWAYS_OPEN: Final = Hours(((0, WEEK_MIN),), "", "", (), "")
 
 
 def hours_of(schedule: Schedule, zone: Zone, otherwise: str) -> Hours:
-    """The hours of an entry point with that schedule."""
-    return Hours(schedule.open, zone.name, clocks_text(zone), schedule.closed, otherwise)
+    """The hours of an entry point with that schedule, as its calls meet them; a closed day that would not open does not count."""
+    days = tuple(day for day in schedule.closed if _opens_on(schedule.open, (day + _THURSDAY) % 7 * DAY_MIN))
+    if not days and sum(end - start for start, end in schedule.open) == WEEK_MIN:
+        return ALWAYS_OPEN
+    return Hours(schedule.open, zone.name, clocks_text(zone), days, otherwise)
 
 
 def hours_deltas(old: Hours, new: Hours) -> list[Delta]:
@@ -116,6 +120,10 @@ def days_text(days: list[int], most: int = MAX_DAYS) -> str:
 def clocks_text(zone: Zone) -> str:
     """What a zone's clocks do, so that another table gives another text."""
     return f"{len(zone.at)} changes ({_digest((*zone.at, *zone.offset_s))})"
+
+
+def _opens_on(windows: Windows, day: int) -> bool:
+    return any(start < day + DAY_MIN and end > day for start, end in windows)
 
 
 def _by_outcome(old: Hours, new: Hours) -> dict[tuple[str, str], Windows]:
