@@ -20,6 +20,7 @@ from aiohttp import web
 
 from sipctl.api.application import Log, build_app
 from sipctl.api.audit import DeskAudit
+from sipctl.api.observations import OBSERVER
 from sipctl.api.problems import Problem
 from sipctl.api.state import DeskState
 from sipctl.api.tokens import first_admin
@@ -31,6 +32,7 @@ from sipctl.telemetry.cdr import Line, split_packet
 from sipctl.telemetry.cdr_files import CdrWriter
 from sipctl.telemetry.log import LineWriter, logger
 from sipctl.telemetry.metrics import Metrics
+from sipctl.telemetry.observed_metrics import ObservedMetrics
 from sipctl.telemetry.observing import REPORT_S, CallObserver
 
 BIND_TRIES: Final = 20  # a desk that was just killed may still hold the port
@@ -95,6 +97,7 @@ class Desk:
         )
         self.state.ages = CallAges(lambda: self.cdr.up(), wall_s)
         self.calls = CallObserver(mono_s())
+        self.metrics.registry.register(ObservedMetrics(self.calls, mono_s))
         self.audit = DeskAudit(
             state_dir, wall_s, failed=self._write_failed,
             log_head=lambda event, head: self.log.info(event, record=head.number, hash=head.hash),
@@ -267,6 +270,7 @@ async def run_desk(
     desk = Desk(store, state_dir, mono_s=mono_s, wall_s=wall_s, node=node, log_to=log_to)
     desk.audit.began(node)
     app = build_app(desk.state, desk.metrics, desk.log, desk.audit)
+    app[OBSERVER] = desk.calls
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     tasks = [
         asyncio.ensure_future(work)

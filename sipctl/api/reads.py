@@ -187,4 +187,5 @@ def revision_body(revision: Revision) -> dict[str, Any]:
 
 
 def _stranger(entry: Any) -> dict[str, Any]:
-    return {"address": entry.get("address"), "packets": int(entry.get("packets") or 0), "last_seen": entry.get("last_seen")}
+    told = {"address": entry.get("address"), "packets": int(entry.get("packets") or 0), "last_seen": entry.get("last_seen")}
+    return {**told, "near": entry.get("near")}

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from sipctl.api import audit, bodies, events, reads, revision_writes, tokens, writes
+from sipctl.api import audit, bodies, events, observations, reads, revision_writes, tokens, writes
 from sipctl.api.problems import Problem
 from sipctl.store.tokens import ROLES
 
@@ -78,6 +78,10 @@ ROUTES: Final[tuple[Route, ...]] = (
         op="alarm-ack",
     ),
     Route("GET", "/v1/strangers", "viewer", "Sources in no trunk and no pair.", reads.strangers),
+    Route(
+        "GET", "/v1/observations", "viewer", "What live calls show: ratios with their samples, delays, codes.",
+        observations.observations, query=("kind", "name", "window"),
+    ),
     Route("GET", "/v1/route", "viewer", "Where a call would go, and why.", reads.route, query=("number", "trunk", "from", "at")),
     Route("GET", "/v1/decisions", "viewer", "Decisions of all groups, newest first.", reads.decisions, query=("limit",)),
     Route("GET", "/v1/groups/{name}/decisions", "viewer", "Decisions of a group.", reads.decisions, query=("limit",)),

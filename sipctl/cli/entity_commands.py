@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from sipctl.cli.calls_commands import delay_of_status, of_status
 from sipctl.cli.client import Client
 from sipctl.cli.options import MoveOption, Output, OutputOption, StateOption, state_dir
 from sipctl.cli.output import moment, print_json, print_table
@@ -20,9 +21,9 @@ ADMIN: Final = (
     ("disable", "disabled", "It takes no new calls; probes stop."),
 )
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "sbc": ("operating", "admin", "calls", "resting_s", "reason"),
-    "trunk": ("admin", "calls", "cps", "last_invite"),
-    "tenant": ("operating", "admin", "calls"),
+    "sbc": ("operating", "admin", "calls", "resting_s", "ner_5m", "pdd_p95", "reason"),
+    "trunk": ("admin", "calls", "cps", "last_invite", "ner_5m", "pdd_p95"),
+    "tenant": ("operating", "admin", "calls", "ner_5m", "pdd_p95"),
 }
 
 
@@ -92,6 +93,10 @@ def _told(entity: Mapping[str, Any], column: str) -> Any:
     value = entity.get(column)
     if column == "last_invite":
         return moment(value)
+    if column in ("ner_5m", "pdd_p95"):
+        return (of_status if column == "ner_5m" else delay_of_status)(entity.get("observed"))
+    if column == "reason" and entity.get("doubtful"):
+        value = f"doubtful, so last of its pair: {entity['doubtful'].get('reason')}; {value}"
     if column == "reason" and entity.get("suspect"):
         return f"suspect: its last INVITE got no reply; {value}"
     return value

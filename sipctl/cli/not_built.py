@@ -14,7 +14,6 @@ INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
     {
         "top": "sipctl status",
         "events": "curl -N -H 'Authorization: Bearer …' http://…/v1/events",
-        "calls": "sipctl status counts them",
         "cdr": "the lines are in STATE/cdr/YYYY-MM-DD.jsonl",
         "op": "GET /v1/operations/ID",
         "drill": "sipctl failover --dry-run",

@@ -98,8 +98,8 @@ def strangers(output: OutputOption = Output.table, state: StateOption = None) ->
     if output is Output.json:
         print_json(body)
         return
-    rows = [(entry["address"], entry["packets"], moment(entry["last_seen"])) for entry in body["strangers"]]
-    print_table("strangers", ("ADDRESS", "PACKETS", "LAST SEEN"), rows)
+    rows = [(one["address"], one["packets"], moment(one["last_seen"]), one.get("near")) for one in body["strangers"]]
+    print_table("strangers", ("ADDRESS", "PACKETS", "LAST SEEN", "NEAR"), rows)
 
 
 def _print_status(body: Mapping[str, Any]) -> None:

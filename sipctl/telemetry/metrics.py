@@ -162,6 +162,8 @@ def _of_sbcs(status: Mapping[str, Any]) -> Iterator[Metric]:
     )  # fmt: skip
     yield _gauge("sipctl_sbc_enabled", "1 unless draining or disabled.",
                  [((name,), sbc.get("admin") == "enabled") for name, sbc in sbcs], ("sbc",))  # fmt: skip
+    yield _gauge("sipctl_sbc_doubtful", "1 while live calls speak against an SBC, so that it comes last within its pair.",
+                 [((name,), bool(sbc.get("doubtful"))) for name, sbc in sbcs], ("sbc",))  # fmt: skip
     yield _gauge("sipctl_sbc_resting_seconds", "Rest left that the SBC asked for.",
                  [((name,), sbc.get("resting_s") or 0) for name, sbc in sbcs], ("sbc",))  # fmt: skip
     yield _gauge("sipctl_sbc_calls_active", "Calls up through an SBC.",

@@ -15,7 +15,7 @@ from typing import Final
 
 from sipctl.call.events import Answered, Attempt, CallEvent, Ended, Facts
 from sipctl.control.ports import CallReport
-from sipctl.health.observed import EARLY_S, SILENCE, TRANSPORT_ERROR, EndedBy, Observed, Result, Window, result_of_status
+from sipctl.health.observed import EARLY_S, LIMITS, SILENCE, TRANSPORT_ERROR, EndedBy, Observed, Result, Window, result_of_status
 from sipctl.model.outcomes import BUSINESS_CAUSES
 
 REPORT_S: Final = 2.0
@@ -51,6 +51,7 @@ class CallObserver:
         self.since_s = now_s
         self.late = 0  # events not counted, since they were old
         self.evicted = 0  # calls forgotten because the table was full
+        self.entry_calls: dict[str, list[int]] = {}  # entry point → calls by Result since this desk began
         self._max_open = max_open
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._settling: deque[tuple[float, str]] = deque()  # answered calls, by the instant their end is no early drop any more
@@ -170,6 +171,11 @@ class CallObserver:
     def _count_call(self, facts: Facts, result: Result, code: int, now_s: float) -> None:
         for kind, name in _subjects(facts):
             self.observed.add(kind, name, result, code, now_s)
+        counts = self.entry_calls.get(facts.entry_point)
+        if counts is None and facts.entry_point and len(self.entry_calls) < LIMITS["entry_point"]:
+            counts = self.entry_calls[facts.entry_point] = [0] * len(Result)
+        if counts is not None:
+            counts[result] += 1
 
     def _count_delay(self, known: _Open, facts: Facts, rang_unix_s: float, now_s: float) -> None:
         """Of the call from its INVITE on; of its SBC from that SBC's INVITE on."""

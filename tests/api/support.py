@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from sipctl.api.desk import run_desk
-from sipctl.control.ports import Answer, Command, FromDesk, Notice, View, WriteFailed
+from sipctl.control.ports import Answer, CallReport, Command, FromDesk, Notice, View, WriteFailed
 from sipctl.store.sqlite import SqliteStore
 
 FROM_DESK = msgspec.msgpack.Decoder(FromDesk)
@@ -91,6 +91,7 @@ class FakeController:
         self.link.on_send = self._take
         self.commands: list[Command] = []
         self.failures: list[WriteFailed] = []
+        self.reports: list[CallReport] = []
         self.script: Script = lambda command: [Answer(command.id, "done", f"{command.op} is done")]
 
     def say(self, frame: View | Notice | Answer) -> None:
@@ -98,6 +99,9 @@ class FakeController:
 
     def _take(self, data: bytes) -> None:
         frame = FROM_DESK.decode(data)
+        if isinstance(frame, CallReport):
+            self.reports.append(frame)
+            return
         if isinstance(frame, WriteFailed):
             self.failures.append(frame)
             return
