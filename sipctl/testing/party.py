@@ -41,7 +41,8 @@ class Client:
     """One request sent and what came back: RFC 3261 §17.1 with RFC 6026."""
 
     __slots__ = (
-        "dialog", "final", "final_tag", "interval_s", "method", "note", "on_final", "provisional", "request", "sent_s", "to",
+        "dialog", "final", "final_s", "final_tag", "interval_s", "method", "note", "on_final", "provisional", "request", "sent_s",
+        "to",
     )  # fmt: skip
 
     def __init__(self, method: str, request: Message, to: Address, now_s: float) -> None:
@@ -52,6 +53,7 @@ class Client:
         self.interval_s = T1_S
         self.provisional = False
         self.final: int | None = None
+        self.final_s = 0.0
         self.final_tag = ""
         self.note: CallNote | None = None
         self.dialog: Dialog | None = None
@@ -298,7 +300,7 @@ class Party:
         self._drop_client(key)
 
     def _finish_client(self, key: tuple[str, str], client: Client, status: int, response: Message | None, now_s: float) -> None:
-        client.final = status
+        client.final, client.final_s = status, now_s
         client.final_tag = response.to_tag if response is not None else ""
         self._at(now_s + 2 * TIMER_B_S, lambda _: self._drop_client(key))  # D, K, M and some more, to recognise what comes late
         if client.on_final is not None:
@@ -343,6 +345,9 @@ class Party:
             if response.status != client.final and client.final != TIMED_OUT:
                 self.breach(now_s, f"two finals for {client.method} of {response.call_id}: {client.final}, {response.status}")
             return
+        answered = client.final is not None and 200 <= client.final < 300
+        if response.status >= 300 and answered and client.request.to_tag and now_s - client.final_s >= TIMER_B_S:
+            return  # its transaction is over (Timer M, RFC 6026): what a re-INVITE's repetition was answered is nobody's
         if response.status >= 300:
             self._ack_failure(client, response)
             # After a caller has given up by itself (§9.1: 64·T1 after its CANCEL) a refusal is late, not a second final.
