@@ -33,6 +33,14 @@ ForceOption = Annotated[list[str], typer.Option("--force", help="Override this s
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0, max=3600, help="Seconds to wait until every router has it; then exit 4.", metavar="S")
 ]  # fmt: skip
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask, though a terminal is there to ask at.")]
+BreakGlassOption = Annotated[
+    bool,
+    typer.Option(
+        "--break-glass",
+        help="In an emergency: no second person, and rules that are forced by name yield. It is told to everybody.",
+    ),
+]
 MoveOption = Annotated[
     bool, typer.Option("--move", help="Move the group first if this takes its last usable SBC; it holds then.")
 ]

@@ -34,6 +34,14 @@ def until_text(text: str) -> str:
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def span_s(text: str) -> float:
+    """A span as operators say it, in seconds; ends the command with 2 for what is none."""
+    span = _SPAN.fullmatch(text.strip())
+    if span is None:
+        stop(EXIT_USAGE, f"{text} is no span of time", "such as 90s, 10m or 2h")
+    return float(int(span[1]) * _SECONDS[span[2]])
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 

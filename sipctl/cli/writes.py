@@ -15,14 +15,16 @@ from typing import Any
 
 from sipctl.cli.client import Client, segment
 from sipctl.cli.local_commands import LocalWish, give_local
-from sipctl.cli.operate import carry_out
+from sipctl.cli.operate import carry_out, confirm
 from sipctl.cli.options import (
     DEFAULT_TIMEOUT_S,
+    BreakGlassOption,
     DryRunOption,
     ForceOption,
     ReasonOption,
     StateOption,
     TimeoutOption,
+    YesOption,
     state_dir,
 )
 
@@ -48,28 +50,31 @@ def as_write(
 
     Args:
         asks: its parameters become the command's own, its docstring the help.
-        forced: takes `--force`, since a safety rule may forbid it; rehearsed: takes `--dry-run`.
+        forced: takes `--force` and `--break-glass`, since a safety rule may forbid it; rehearsed: takes `--dry-run`, and asks
+            before it changes anything where there is somebody to ask.
         reason: what is said when nobody gives one; None: somebody must.
     """
     own = inspect.signature(asks, eval_str=True).parameters
     common = [_option("reason", ReasonOption, inspect.Parameter.empty if reason is None else reason)]
-    common += [_option("dry_run", DryRunOption, False)] if rehearsed else []
-    common += [_option("force", ForceOption, [])] if forced else []
+    common += [_option("dry_run", DryRunOption, False), _option("yes", YesOption, False)] if rehearsed else []
+    common += [_option("force", ForceOption, []), _option("break_glass", BreakGlassOption, False)] if forced else []
     common += [_option("timeout", TimeoutOption, DEFAULT_TIMEOUT_S), _option("state", StateOption, None)]
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.values()] + common
 
     @wraps(asks)
     def command(
-        *, reason: str, timeout: float, state: Path | None, dry_run: bool = False, force: list[str] | None = None, **given: Any
-    ) -> None:
+        *, reason: str, timeout: float, state: Path | None, dry_run: bool = False, yes: bool = False,
+        force: list[str] | None = None, break_glass: bool = False, **given: Any,
+    ) -> None:  # fmt: skip
         wished = asks(**given)
         if wished.local is not None:
             give_local(state_dir(state), wished.local, reason=reason, dry_run=dry_run, force=force or ())
             return
-        carry_out(
-            Client.find(state_dir(state)), wished.path, wished.body, reason=reason, dry_run=dry_run, force=force or (),
-            timeout_s=timeout,
-        )  # fmt: skip
+        client = Client.find(state_dir(state))
+        body = {**wished.body, "break_glass": True} if break_glass else wished.body
+        if rehearsed and not dry_run and not yes:
+            confirm(client, wished.path, body, reason=reason, force=force or ())
+        carry_out(client, wished.path, body, reason=reason, dry_run=dry_run, force=force or (), timeout_s=timeout)
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
     command.__annotations__ = {one.name: one.annotation for one in parameters}
