@@ -76,7 +76,8 @@ class Together:
         board = self._board
         leader = board.leader(now_s)
         if leader < 0 or leader >= board.slot:
-            if not self.leads or board.newest_health() is not board.mine:  # or one stood in for this one while it stood still
+            newest = board.newest_health()  # of one that stood in for this one while it stood still
+            if not self.leads or (newest is not None and newest.health_at_s > board.mine.health_at_s):
                 self._take_the_lead(now_s)
             elif not self._is_signed:
                 self._sign(now_s)
