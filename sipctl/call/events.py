@@ -18,7 +18,7 @@ class Attempt(msgspec.Struct, tag="a", array_like=True, gc=False):
     call: str  # 16 hex digits, the same in attempt, answer and end
     number: int  # 1, 2 …
     tenant: str
-    role: str  # "primary" | "bcp"
+    role: str  # "primary" | "bcp" | "": an SBC pair or an exit took it
     pair: str
     sbc: str
     started_unix_s: float

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sipctl.routing.join import RoutingSnapshot
     from sipctl.routing.live import Live
 
-Names = tuple[dict[tuple[int, int], tuple[str, str, str]], dict[tuple[int, int], tuple[str, str, str]]]
+Names = tuple[dict[tuple[int, int], tuple[str, str]], dict[tuple[int, int], tuple[str, str, str]]]
 
 _MAY_EXPIRE: Final = re.compile(rb"\r\n(?:Session-Expires|x)[ \t]*:", re.IGNORECASE)
 SWEEP_EVERY_S: Final = 2.0
@@ -51,7 +51,7 @@ class Ledger:
         self._inherited_until_s = 0.0
         self._due_s: dict[int, float] = {}  # index → instant at which it ends by itself
         self._next_sweep_s = 0.0
-        self._places: dict[tuple[int, int], tuple[str, str, str]] = {}  # names by ids, as the snapshot has them
+        self._places: dict[tuple[int, int], tuple[str, str]] = {}  # names by ids, as the snapshot has them
         self._targets: dict[tuple[int, int], tuple[str, str, str]] = {}
 
     # -- counts ----------------------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ class Ledger:
     def attempted(self, relay: SetUp, attempt: ClientAttempt, number: int, outcome: str, retry_after_s: float) -> None:
         core = self._core
         tenant, pair, sbc = self._names(attempt)
-        role = "" if attempt.target is None else "bcp" if attempt.target.side else "primary"
+        role = _role(tenant, attempt)
         core.note((
             "event",
             Attempt(
@@ -319,7 +319,7 @@ class Ledger:
         asked, route = relay.asked, relay.route
         tenant, pair, sbc = ("", "", "") if attempt is None else self._names(attempt)
         trunk, entry, group = self._where(relay)
-        role = "" if attempt is None or attempt.target is None else "bcp" if attempt.target.side else "primary"
+        role = "" if attempt is None else _role(tenant, attempt)
         return Facts(
             relay.call_id.decode("utf-8", "replace"), relay.start_unix_s,
             trunk, asked.dialled, "" if route is None else route.called_number, asked.caller,
@@ -333,11 +333,11 @@ class Ledger:
         found = self._places.get((relay.trunk_id, relay.entry_id))
         if found is None:
             snapshot = self._core.snapshot
-            found = _name(snapshot, "trunk", relay.trunk_id), _name(snapshot, "entry", relay.entry_id), _group(snapshot, relay)
+            found = _name(snapshot, "trunk", relay.trunk_id), _name(snapshot, "entry", relay.entry_id)
             if len(self._places) >= MAX_NAMES_CACHED:
                 self._places.clear()
             self._places[relay.trunk_id, relay.entry_id] = found
-        return found
+        return found[0], found[1], _group(self._core.snapshot, relay)
 
     def _names(self, attempt: ClientAttempt) -> tuple[str, str, str]:
         """Names of an attempt's tenant, pair and SBC, as the snapshot of now has them."""
@@ -375,6 +375,11 @@ def _name(snapshot: RoutingSnapshot | None, kind: str, number: int) -> str:
     return f"#{number}" if index is None else snapshot.entry_points[index].name
 
 
+def _role(tenant: str, attempt: ClientAttempt) -> str:
+    """Of which side of its group a tenant is; "" for what stands for an SBC pair or an exit (`pair:NAME`), which is of none."""
+    return "" if attempt.target is None or ":" in tenant else "bcp" if attempt.target.side else "primary"
+
+
 def _decided(snapshot: RoutingSnapshot | None, relay: SetUp) -> str:
     """Why the group's calls go where they go; the whole sentence is `Route.why`, built only where somebody reads it."""
     route = relay.route
@@ -387,6 +392,8 @@ def _group(snapshot: RoutingSnapshot | None, relay: SetUp) -> str:
     if snapshot is None:
         return ""
     if relay.route is not None and relay.routed_in is snapshot:
+        if relay.route.stand_in >= 0:
+            return ""  # it went to an SBC pair or an exit instead
         return snapshot.groups[relay.route.group].name  # of a split, the one that took this call
     index = snapshot.entry_point_by_id.get(relay.entry_id)
     return "" if index is None else snapshot.groups[snapshot.entry_points[index].group].name
