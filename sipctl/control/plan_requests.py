@@ -32,6 +32,9 @@ def request_of(command: Command) -> PlanRequest | Answer:
         return Answer(command.id, "invalid", "a change needs a reason", "reason-required", "--reason TEXT")
     if len(command.reason) > MAX_TEXT:
         return Answer(command.id, "invalid", f"a reason has at most {MAX_TEXT} characters", "reason-too-long")
+    if command.break_glass:
+        text = "an apply breaks no glass by itself"
+        return Answer(command.id, "invalid", text, "bad-argument", "sipctl break-glass on, then apply --force RULE")
     args = command.args
     wrong = _wrong_in_both(args) or (_wrong_in_rollback(args) if command.op == "rollback" else _wrong_in_files(args.get("files")))
     if wrong:

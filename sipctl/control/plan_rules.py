@@ -12,12 +12,15 @@ from typing import Any, Final
 
 from sipctl.control.case import No
 from sipctl.control.overlay_changes import wishes_lost
+from sipctl.control.ports import Command
+from sipctl.control.safety import forced
 from sipctl.control.world import Plan, World
 from sipctl.failover.machine import State
 from sipctl.failover.memory import Memory
 from sipctl.routing.snapshot import Topology
 
 GROUP_NOT_NORMAL: Final = "group-not-normal"
+APPROVAL_WEAKENED: Final = "approval-weakened"
 MAX_NAMED: Final = 5  # groups named in one sentence
 
 
@@ -32,7 +35,45 @@ def forbidden(world: World, plan: Plan, force: tuple[str, ...]) -> No | None:
         more = f"; and {len(lost) - MAX_NAMED} more" if len(lost) > MAX_NAMED else ""
         hint = f"`renamed_from: {next(iter(lost))}` in the group that takes its place carries its state over; or fail back first"
         return No("refused", GROUP_NOT_NORMAL, f"the plan removes a group that is not at rest: {listed}{more}", hint)
+    weaker = weakened(before.topology, plan.topology)
+    if weaker and APPROVAL_WEAKENED not in force:
+        hint = f"keep it as it is; or, told to everybody: sipctl break-glass on, then --force {APPROVAL_WEAKENED}"
+        return No("refused", APPROVAL_WEAKENED, f"the plan asks for fewer second persons than the live one: {weaker}", hint)
     return wishes_lost(before.topology, plan.topology, world, force)
+
+
+def may_overrule(world: World, command: Command) -> tuple[str, ...]:
+    """Of the rules that an apply names to be forced, those it may force."""
+    return forced(command.force, command.role, glass=world.glass is not None and world.glass.actor == command.actor)
+
+
+def weakened(before: Topology, after: Topology) -> str:
+    """How a plan asks for fewer second persons than another; "" if it does not.
+
+    Who may change the plan alone could else take the second person out of it, and then move the group alone.
+    """
+    staying = {group.name: group for group in after.groups}
+    called = {old: new for new, old in renames(before, after).items()}
+    for group in before.groups:
+        if not group.approved_by:
+            continue
+        now = staying.get(called.get(group.name, group.name))
+        if now is None:
+            return f"{group.name} asks for two-person moves and leaves the plan"
+        if not now.approved_by:
+            return f"{group.name} asks for them no more"
+        if more := sorted(set(now.approved_by) - set(group.approved_by)):
+            return f"{', '.join(more)} may approve moves of {group.name}"
+    old, new = before.approval, after.approval
+    if old.above_percent is not None and (new.above_percent is None or new.above_percent > old.above_percent):
+        return f"limits.approval_above was {old.above_percent} %"
+    if more := sorted(set(new.by) - set(old.by)):
+        return f"limits.approval_by: {', '.join(more)} may approve"
+    if new.token_age_s < old.token_age_s:
+        return "limits.approver_age is shorter"
+    if (more := sorted(set(new.glass_by) - set(old.glass_by))) or new.glass_s > old.glass_s:
+        return f"limits.break_glass: {', '.join(more)} may break it" if more else "limits.break_glass lasts longer"
+    return ""
 
 
 def lost_groups(before: Topology, after: Topology, groups: Mapping[str, Memory]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from sipctl.control.loop import Clock, StoreThread
 from sipctl.control.plan_history import MAX_HISTORY, changes_since, content_of, undone
 from sipctl.control.plan_images import Image, load_image, remove_file
 from sipctl.control.plan_requests import PlanRequest, request_of
-from sipctl.control.plan_rules import carried, forbidden, touched
+from sipctl.control.plan_rules import carried, forbidden, may_overrule, touched
 from sipctl.control.ports import Answer, Command, CompilePlan, CompileResult, Revision, Store
 from sipctl.control.retire import retired_now
 from sipctl.control.state import wishes_of
@@ -333,7 +333,7 @@ def _despite(request: PlanRequest) -> tuple[str, ...]:
 
 def _check_rules(command: Command, world: World, plan: Plan) -> None:
     """Raises: Refusal by the first rule the plan breaks now."""
-    broken = forbidden(world, plan, command.force)
+    broken = forbidden(world, plan, may_overrule(world, command))
     if broken is not None:
         raise Refusal(Answer(command.id, broken.status, broken.text, broken.code, broken.hint))
 
