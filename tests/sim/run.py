@@ -1,6 +1,6 @@
 """`make sim`: one seed again, or many; prints the seed and the tail of its story when an invariant breaks, and exits 1.
 
-python -m tests.sim.run --seed 4711 [--kind worlds|troubles|fleets]
+python -m tests.sim.run --seed 4711 [--kind worlds|troubles|fleets|routers]
 python -m tests.sim.run --seeds 2000 [--first 0] [--kind all]
 python -m tests.sim.run --kind hours [--seeds 3]
 """
@@ -18,15 +18,19 @@ from typing import Any, Final
 
 from tests.sim.fleet import run_fleet
 from tests.sim.hours import HOURS, what_is_wrong
+from tests.sim.many import run_many_routers
 from tests.sim.seeds import run_seed
 from tests.sim.troubles import run_troubled
 
 MAX_SHOWN: Final = 5
-KINDS: Final[dict[str, Callable[[int], Any]]] = {"worlds": run_seed, "troubles": run_troubled, "fleets": run_fleet}
+KINDS: Final[dict[str, Callable[[int], Any]]] = {
+    "worlds": run_seed, "troubles": run_troubled, "fleets": run_fleet, "routers": run_many_routers,
+}  # fmt: skip
 WORDS: Final = {
     "worlds": "calls, routers that die, networks that lose, plans that change",
     "troubles": "the same with controllers in trouble, and recovery in time",
     "fleets": "three routers, and controllers that do not know of each other",
+    "routers": "two to five routers on one machine",
 }
 
 

@@ -61,6 +61,7 @@ def run_seed(seed: int) -> Outcome:
 class Fate:
     """Decides what happens to one world."""
 
+    routers = 1
     controlled_share = CONTROLLED
     ready_share = READY
 
@@ -71,7 +72,7 @@ class Fate:
         self.controlled = self.dice.random() < self.controlled_share
         self.ready = self.wishes.random() < self.ready_share
         bcp_percent = self.dice.choice((0, 0, 100, 50))
-        self.world = World(seed, self._a_plan(), self._a_weather(), bcp_percent, controlled=self.controlled)
+        self.world = World(seed, self._a_plan(), self._a_weather(), bcp_percent, controlled=self.controlled, routers=self.routers)
         self.world.invariants.second_leg_s = self._second_leg_s()
         for party in self.world.parties.values():
             party.names_transport = seed % 3 != 0
