@@ -198,8 +198,9 @@ def _controller(arguments: argparse.Namespace) -> int:
     from sipctl.control.controller import Surroundings, run_controller
     from sipctl.control.dns import DnsPython
     from sipctl.control.ports import CompileResult
+    from sipctl.control.world import Faults, NodeNews
     from sipctl.engine.embedded.link import ChildWire, ControllerLinks
-    from sipctl.engine.embedded.wire import Generation, Planned, Remark
+    from sipctl.engine.embedded.wire import Generation, Planned, Remark, Story, Troubles
     from sipctl.engine.generation import Generations
     from sipctl.routing.snapshot import RoutingState
     from sipctl.routing.table import load_table
@@ -214,7 +215,8 @@ def _controller(arguments: argparse.Namespace) -> int:
     async def live() -> None:
         loop = asyncio.get_running_loop()
         links = ControllerLinks()
-        control = ChildWire(socket.socket(fileno=arguments.wire), links.take)
+        told: asyncio.Queue[Troubles | Story] = asyncio.Queue()
+        control = ChildWire(socket.socket(fileno=arguments.wire), links.take, told.put_nowait)
         store = SqliteStore(arguments.state / STORE_FILE)
         compiler = Compiler(arguments.state / "tmp", arguments.node)
         generations = Generations(arguments.state / "snapshots")
@@ -245,9 +247,17 @@ def _controller(arguments: argparse.Namespace) -> int:
                     raise
                 return None  # a running system needs no folder
 
-        def write_generation(state: RoutingState, image: str) -> None:
-            generations.write(state, Path(image).read_bytes())
+        def write_generation(state: RoutingState, images: tuple[str, ...]) -> None:
+            generations.write(state, *(Path(image).read_bytes() for image in images))
             loop.call_soon_threadsafe(control.say, Generation(state.term, state.seq, state.revision))
+
+        async def node_news() -> AsyncIterator[Faults | NodeNews]:
+            while True:
+                frame = await told.get()
+                if isinstance(frame, Troubles):
+                    yield Faults("process", frame.texts)
+                else:
+                    yield NodeNews(frame.text, frame.actor, frame.reason)
 
         def on_ready(revision: int) -> None:
             control.say(Planned(revision, load_table(Path(compiled.pop(revision)).read_bytes()).topology.listens))
@@ -268,6 +278,7 @@ def _controller(arguments: argparse.Namespace) -> int:
             expected_routers=0 if first_files is None else arguments.routers,
             reached=failpoints(arguments.state, "apply-received"),
             folder_changes=_folder_changes(arguments.config) if arguments.watch else None,
+            node_news=node_news,
             open_audit=open_audit,
         )
         try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
 from sipctl.control.ports import CanaryObservation
+from sipctl.routing.canary import PERMILLE
 from sipctl.routing.snapshot import Topology
 
 Counts = tuple[int, int, int, int]  # ends of set-ups: answered, busy, failed, cancelled (call/verdicts.py)
@@ -95,6 +96,15 @@ def read_wish(plain: Mapping[str, Any]) -> Wish | None:
 def read_fell(plain: Mapping[str, Any]) -> Fell | None:
     """Raises: msgspec.ValidationError if it is not ours."""
     return msgspec.convert(plain["fell"], Fell) if "fell" in plain else None
+
+
+def is_share(permille: object) -> TypeGuard[int]:
+    """Whether a share leaves callers on both sides."""
+    return isinstance(permille, int) and not isinstance(permille, bool) and 0 < permille < PERMILLE
+
+
+def share_text(permille: int) -> str:
+    return f"{permille / 10:g}%"
 
 
 def _plus(one: Counts, two: Counts) -> Counts:

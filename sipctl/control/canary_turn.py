@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from sipctl.control.canary import judged, marked, seen_more, total, window
-from sipctl.control.canary_state import Fell, Running, Seen, Wish
+from sipctl.control.canary_state import Fell, Running, Seen, Wish, is_share, share_text
 from sipctl.control.case import MAX_TEXT, No
 from sipctl.control.plan_rules import carried
 from sipctl.control.ports import Command, Observe
 from sipctl.control.retire import retired_now
 from sipctl.control.world import Plan, World
 from sipctl.failover.memory import Memory, decision_of
-from sipctl.routing.canary import PERMILLE, with_sbc_ids
+from sipctl.routing.canary import with_sbc_ids
 from sipctl.routing.snapshot import Canary, Operating, RoutingState
 
 RETIRE_AGAIN_S: Final = 3600.0  # what only the canary has stays known for `max_call_age` after its end
@@ -132,15 +132,6 @@ def ordered(world: World, command: Command) -> No | tuple[World, str, Mapping[st
     wish = replace(running.wish, permille=permille)
     text = f"revision {running.revision} takes {share_text(permille)} of the callers"
     return replace(world, canary=replace(running, wish=wish)), text, {"canary": running.revision, "share": share_text(permille)}
-
-
-def is_share(permille: object) -> TypeGuard[int]:
-    """Whether a share leaves callers on both sides."""
-    return isinstance(permille, int) and not isinstance(permille, bool) and 0 < permille < PERMILLE
-
-
-def share_text(permille: int) -> str:
-    return f"{permille / 10:g}%"
 
 
 def figures(world: World) -> str:

@@ -8,6 +8,7 @@ of it; whatever may block (store, folder, compiler, DNS, disk) is somebody else'
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -18,10 +19,13 @@ import msgspec
 
 from sipctl.control.audit import Auditor, OpenAudit, no_audit
 from sipctl.control.auto_apply import AutoApply
+from sipctl.control.canary_state import Wish, read_wish
+from sipctl.control.canary_turn import resumed
 from sipctl.control.dns import Resolver
 from sipctl.control.keyring import SECRET_BYTES, Stored, next_key_id, ring
 from sipctl.control.loop import Loop, StoreThread
 from sipctl.control.names import Names
+from sipctl.control.plan_requests import CANARY_OPS
 from sipctl.control.plan_requests import OPS as PLAN_OPS
 from sipctl.control.plans import Plans, Reached, nowhere
 from sipctl.control.ports import (
@@ -47,7 +51,12 @@ from sipctl.control.ports import (
 from sipctl.control.state import adopted, world_of
 from sipctl.control.status import detail, status
 from sipctl.control.world import (
+    CanaryLive,
+    CanaryLost,
+    CanaryOrdered,
+    CanaryStuck,
     Effect,
+    EndCanary,
     Faults,
     Folder,
     Gone,
@@ -55,10 +64,12 @@ from sipctl.control.world import (
     Heard,
     KeepGeneration,
     Keys,
+    NodeNews,
     Ordered,
     Persist,
     PlanLive,
     Probe,
+    PromoteCanary,
     Record,
     Reply,
     Reported,
@@ -83,14 +94,15 @@ BACKLOG: Final = 2000  # notices and answers that wait for a desk
 EARLY: Final = 1000  # frames kept while the controller boots
 
 ReadFolder = Callable[[], Mapping[str, str] | None]
-WriteGeneration = Callable[[RoutingState, str], None]
+WriteGeneration = Callable[[RoutingState, tuple[str, ...]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a controller is given to live with.
 
-    read_folder and write_generation block and are called in threads; write_generation gets the path of the state's table image.
+    read_folder and write_generation block and are called in threads; write_generation gets the path of the state's table image,
+    then that of its canary's.
     """
 
     links: Links
@@ -107,6 +119,7 @@ class Surroundings:
     reached: Reached = nowhere  # told of each step of an apply (plans.STEPS)
     folder_changes: Callable[[], AsyncIterator[None]] | None = None  # after each burst of saves; None: edits wait for `apply`
     open_audit: OpenAudit = no_audit
+    node_news: Callable[[], AsyncIterator[Faults | NodeNews]] | None = None  # of this node's processes, as its supervisor tells
 
     def monotonic_s(self) -> float:
         return self.mono_s()
@@ -181,6 +194,8 @@ class Controller:
             self._names.run(), self._write_generations(), self._apply_edits(),
         ):
             self._start(duty)
+        if self._around.node_news is not None:
+            self._start(self._heed_node(self._around.node_news()))
         stop = asyncio.ensure_future(stopped.wait())
         try:
             await asyncio.wait((stop, self._failed), return_when=asyncio.FIRST_COMPLETED)
@@ -219,8 +234,10 @@ class Controller:
         plan, _ = await asyncio.gather(self._plans.boot(folder), self._hear_routers())
         held = [hello.state for hello in self._hellos.values() if hello.state is not None]
         best = max(held, key=lambda state: (state.term, state.seq), default=None)
+        is_newer = best is not None and (best.term, best.seq) > (world.term, world.seq)
         if best is not None:
             world = adopted(world, best)
+        canary = await self._boot_canary(wishes, best if is_newer else None, plan.revision)
         try:
             term = await store.run(lambda kept: kept.take_term(world.term))
         except StoreError as error:
@@ -235,9 +252,25 @@ class Controller:
         differs = folder is not None and dict(folder) != dict(self._plans.files)
         if self._auto is not None and folder is not None and not differs:
             self._auto.goes_on_from(self._plans.live)
-        for happening in (*first, PlanLive(plan), Folder(differs)):
+        for happening in (*first, *canary, PlanLive(plan), Folder(differs)):
             self._loop.take(happening)
         self._tell_overruled()
+
+    async def _boot_canary(self, wishes: Wishes, newer: RoutingState | None, live: int) -> tuple[Happening, ...]:
+        """Go on with the canary that ran, before anything is published: nobody's calls change sides for a controller's death."""
+        wish: Wish | None = None
+        with contextlib.suppress(msgspec.ValidationError):
+            wish = read_wish(wishes.canary)
+        if wish is None or wish.revision == live:
+            return ()
+        going_on, why = resumed(wish, newer)
+        if going_on is None:
+            return (CanaryLost(wish.revision, why),) if why else ()
+        running = await self._plans.resume(going_on)
+        if running is None:
+            text = f"the canary of revision {wish.revision} ended as its plan could not be made again after a restart"
+            return (CanaryLost(wish.revision, text),)
+        return (CanaryLive(running),)
 
     async def _hear_routers(self) -> None:
         """Wait a little for what the routers hold."""
@@ -306,6 +339,8 @@ class Controller:
                     link.send(Answer(frame.id, "failed", "the controller is starting", "starting", "try again in a moment"))
                 elif frame.op in PLAN_OPS:
                     self._start(self._apply(frame))
+                elif frame.op in CANARY_OPS:
+                    self._canary(frame)
                 else:
                     self._put(Ordered(frame))
         finally:
@@ -334,6 +369,31 @@ class Controller:
         if self._auto is not None:
             self._start(self._auto.look())  # what was applied may be the folder itself, which then goes on from it
         return None
+
+    def _canary(self, command: Command) -> None:
+        """`canary-promote` is a matter of plans; the others are of the World alone."""
+        self._auditor.asked(command)
+        if command.op == "canary-promote":
+            self._start(self._promote(command))
+        else:
+            self._put(CanaryOrdered(command))
+
+    async def _promote(self, command: Command) -> None:
+        """Make the canary's revision live; one that was due by itself and could not be is an alarm, and tried again."""
+        assert self._loop is not None
+        loop = self._loop
+        outcome = await self._plans.promote(command, lambda: loop.world)
+        if not isinstance(outcome, Answer):
+            loop.take(outcome)
+            self._tell_overruled()
+            self._put(Folder(await self._folder_differs()))
+            if self._auto is not None:
+                self._start(self._auto.look())
+        elif command.id:
+            self._auditor.answered(outcome)
+            self._to_desks(outcome)
+        else:
+            self._put(CanaryStuck(outcome.text))
 
     def _tell_overruled(self) -> None:
         """A plan that is live against its own tests is an alarm for as long as it is."""
@@ -374,22 +434,26 @@ class Controller:
                 self._to_desks(answer)
                 if is_apply:
                     self._around.reached("apply-answered")
+            case PromoteCanary():
+                by_itself = Command("", "canary-promote", {}, "canary", "its time is over, and it was judged well")
+                self._start(self._promote(by_itself))
+            case EndCanary(revision, text, fell):
+                self._plans.end_canary(revision)
+                self._store.end_canary(revision, text, fell)
             case KeepGeneration(state):
                 self._carried_revision = state.revision
                 self._generation = state
                 self._generation_wake.set()
 
     def _publish(self, number: int, state: RoutingState) -> None:
-        """Send the state, with its table whenever the router may not have it yet."""
-        link, image = self._routers.get(number), self._plans.image
+        """Send the state, with its tables whenever the router may not have them yet."""
+        link, images = self._routers.get(number), self._plans.images(state)
         if link is None or self._loop is None:
             return
         seen = self._loop.world.routers.get(number)
-        needs_table = image is not None and image.table == state.table and (seen is None or seen.table != state.table)
-        if needs_table and image is not None:
-            link.send(Publish(state, True), (image.fd,))
-        else:
-            link.send(Publish(state))
+        has = () if seen is None else (seen.table, seen.canary_table)
+        missing = tuple(image.fd for image in images or () if image.table not in has)
+        link.send(Publish(state, bool(missing)), missing)
 
     def _after(self, world: World, something: bool) -> None:
         if world.plan is not None:
@@ -458,6 +522,10 @@ class Controller:
         async for _ in self._around.folder_changes():
             await self._auto.look()
 
+    async def _heed_node(self, news: AsyncIterator[Faults | NodeNews]) -> None:
+        async for one in news:
+            self._put(one)
+
     async def _folder_differs(self) -> bool:
         try:
             folder = await asyncio.to_thread(self._around.read_folder)
@@ -490,12 +558,13 @@ class Controller:
         while True:
             await self._generation_wake.wait()
             self._generation_wake.clear()
-            state, image = self._generation, self._plans.image
-            if state is None or image is None or image.table != state.table:
+            state = self._generation
+            images = None if state is None else self._plans.images(state)
+            if state is None or images is None:
                 continue
             before, faults = faults, {}
             try:
-                await asyncio.to_thread(self._around.write_generation, state, image.path)
+                await asyncio.to_thread(self._around.write_generation, state, tuple(one.path for one in images))
             except (SipctlError, OSError) as error:
                 faults = {"disk": f"the snapshot could not be written to disk: {error}"}
             else:

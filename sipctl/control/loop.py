@@ -45,6 +45,7 @@ class StoreThread:
         self._wishes: Wishes | None = None
         self._records: deque[DecisionRecord] = deque()
         self._term: int | None = None
+        self._ended: dict[int, tuple[str, bool]] = {}  # canaries: revision → why, and whether by itself
         self._wake = asyncio.Event()
         self._faults: dict[str, str] = {}
         self.dropped = 0  # decisions that could not be kept
@@ -67,13 +68,17 @@ class StoreThread:
         self._records.append(record)
         self._wake.set()
 
+    def end_canary(self, number: int, text: str, fell: bool) -> None:
+        self._ended[number] = (text, fell)
+        self._wake.set()
+
     def save_term(self, term: int) -> None:
         self._term = term
         self._wake.set()
 
     @property
     def idle(self) -> bool:
-        return self._wishes is None and not self._records and self._term is None
+        return self._wishes is None and not self._records and self._term is None and not self._ended
 
     async def keep_writing(self) -> None:
         """Write what waits, for ever; after a failure all of it is tried again each second."""
@@ -92,6 +97,9 @@ class StoreThread:
             self._term = None
         if wishes is not None and await self._try(faults, "wishes", _saving(wishes)) and self._wishes is wishes:
             self._wishes = None
+        for number, (text, fell) in tuple(self._ended.items()):
+            if await self._try(faults, "revisions", _ending(number, text, fell)):
+                self._ended.pop(number, None)
         for record in records:
             if not await self._try(faults, "decisions", _appending(record)):
                 break
@@ -120,6 +128,10 @@ def _taking(term: int) -> Callable[[Store], int]:
 
 def _saving(wishes: Wishes) -> Callable[[Store], None]:
     return lambda store: store.save_wishes(wishes)
+
+
+def _ending(number: int, text: str, fell: bool) -> Callable[[Store], None]:
+    return lambda store: store.end_canary(number, text, fell)
 
 
 def _appending(record: DecisionRecord) -> Callable[[Store], None]:

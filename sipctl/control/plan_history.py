@@ -47,6 +47,23 @@ def undone(history: Iterable[Revision]) -> dict[str, tuple[Revision, Revision]]:
     return found
 
 
+def fallen(history: Iterable[Revision]) -> dict[str, Revision]:
+    """Contents whose canary went back by itself, and that were not tried again since: content → that revision."""
+    found: dict[str, Revision] = {}
+    for revision in sorted(history, key=lambda one: one.number):
+        found.pop(revision.content, None)
+        if revision.fell and revision.content:
+            found[revision.content] = revision
+    return found
+
+
+def is_still_base(history: Iterable[Revision], base: int, live: int) -> bool:
+    """Whether somebody who builds on `base` builds on what is live: also on a canary of it that never became live itself."""
+    return base == live or any(
+        one.number == base and one.base == live and one.canary and one.live_at_unix_s is None for one in history
+    )
+
+
 def changes_since(history: Sequence[Revision], base: int) -> list[dict[str, Any]]:
     """What others made live after a base, oldest first: for the editor who comes second."""
     since = sorted((one for one in history if one.number > base and one.live_at_unix_s is not None), key=lambda one: one.number)

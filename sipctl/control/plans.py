@@ -13,16 +13,23 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import msgspec
+
+from sipctl.control.canary_state import Running, Wish, share_text
+from sipctl.control.canary_turn import NO_CANARY, begun
 from sipctl.control.loop import Clock, StoreThread
-from sipctl.control.plan_history import MAX_HISTORY, changes_since, content_of, undone
+from sipctl.control.plan_canary import CANARY_RUNNING, unfit
+from sipctl.control.plan_history import MAX_HISTORY, changes_since, content_of, fallen, is_still_base, undone
 from sipctl.control.plan_images import Image, load_image, remove_file
 from sipctl.control.plan_requests import PlanRequest, request_of
 from sipctl.control.plan_rules import carried, forbidden, may_overrule, touched
 from sipctl.control.ports import Answer, Command, CompilePlan, CompileResult, Revision, Store
 from sipctl.control.retire import retired_now
 from sipctl.control.state import wishes_of
-from sipctl.control.world import Plan, PlanLive, World
+from sipctl.control.world import CanaryLive, CanaryOrdered, Plan, PlanLive, World
 from sipctl.errors import EngineError, Finding, PlanError, SipctlError, StoreError
+from sipctl.routing.canary import moved_sbcs
+from sipctl.routing.snapshot import RoutingState
 
 KEEP_IMAGES: Final = 2  # the live one and the one before: a reader may still hold its path
 FIRST_DNS_SBC_ID: Final = 1 << 23  # the plan's own SBCs have ids below
@@ -36,6 +43,7 @@ STEPS: Final = (
 )  # fmt: skip
 
 Reached = Callable[[str], None]
+Outcome = PlanLive | CanaryLive | CanaryOrdered | Answer
 Made = tuple[CompileResult, tuple[Plan, Image] | None]
 
 
@@ -79,6 +87,7 @@ class Plans:
         self._applying = asyncio.Lock()  # one plan after the other
         self._paths: list[str] = []
         self._prepared: Prepared | None = None
+        self.canary: tuple[Revision, CompileResult, tuple[Plan, Image]] | None = None  # the one that runs
         self.image: Image | None = None
         self.files: Mapping[str, str] = {}  # of the live revision
         self.live = 0
@@ -138,7 +147,7 @@ class Plans:
 
     # -- apply and rollback ----------------------------------------------------------------------------------------------------
 
-    async def apply(self, command: Command, world: Callable[[], World]) -> PlanLive | Answer:
+    async def apply(self, command: Command, world: Callable[[], World]) -> Outcome:
         """Compile and write an operator's plan, or an older revision's.
 
         Args:
@@ -157,9 +166,15 @@ class Plans:
             except SipctlError as error:
                 return Answer(command.id, "failed", f"not applied: {error.detail}", error.code, error.hint)
 
-    async def _applied(self, command: Command, request: PlanRequest, world: Callable[[], World]) -> PlanLive | Answer:
+    async def _applied(self, command: Command, request: PlanRequest, world: Callable[[], World]) -> Outcome:
         request, content = await self._wanted(command, request)
+        if self.canary is not None and request.rollback_to is None:
+            text = f"the canary of revision {self.canary[0].number} runs: one edit after the other"
+            hint = "sipctl canary promote, or abort, or wait for its end"
+            return Answer(command.id, "refused", text, CANARY_RUNNING, hint, {"canary": self.canary[0].number})
         if request.files == self.files:
+            if self.canary is not None:  # back to what all others have: that is the canary's end
+                return CanaryOrdered(msgspec.structs.replace(command, op="canary-abort"))
             return Answer(command.id, "done", f"revision {self.live} is live and the same", body={"revision": self.live})
         history = await self._store.run(lambda store: store.revisions(MAX_HISTORY))
         self._check_history(command, request, content, history)
@@ -170,23 +185,29 @@ class Plans:
             return _invalid(command, result)
         topology, image = plan
         failed = _failed_tests(result)
-        text = f"revision {number} is live" + (f" although {failed} of its own tests fail" if failed else "")
+        does = "is live" if request.canary is None else f"takes {share_text(request.canary.permille)} of the callers"
+        text = f"revision {number} {does}" + (f" although {failed} of its own tests fail" if failed else "")
         body = {
             **touched(world(), topology), "revision": number, "base": self.live, "findings": list(result.findings),
             "diff": list(result.diff), "restart": list(result.restart),
         }  # fmt: skip
         try:
             _check_rules(command, world(), topology)
+            if request.canary is not None:
+                _check_canary(command, world(), topology, result)
             if command.dry_run:
                 self._prepare(Prepared(content, number, _despite(request), (result, plan)))
-                would = f"would make {text.replace('is live', 'live', 1)}"
+                would = f"would make {text.replace(does, does.replace('is live', 'live').replace('takes', 'take'), 1)}"
                 return Answer(command.id, "done", would, body={**body, "dry_run": True})
             self._reached("apply-allowed")
             revision = Revision(
                 number, self._clock.unix_s(), command.actor, command.reason, request.commit, self.live, request.files,
                 content=content, rollback_to=request.rollback_to, despite=("tests",) if failed else (), again=request.again,
-                diff=result.diff,
+                diff=result.diff, canary=0 if request.canary is None else request.canary.permille,
             )  # fmt: skip
+            if request.canary is not None:
+                running = await self._write_canary(command, revision, request.canary.for_s, (result, plan), world)
+                return CanaryLive(running, command.id, {**body, "canary": number}, text)
             await self._write(command, revision, result, topology, world)
         except (SipctlError, Refusal):
             image.drop()
@@ -207,13 +228,17 @@ class Plans:
 
     def _check_history(self, command: Command, request: PlanRequest, content: str, history: list[Revision]) -> None:
         """Raises: Refusal if somebody applied since the base, or the content was rolled back and nobody says `again`."""
-        if request.base is not None and request.base != self.live:
+        if request.base is not None and not is_still_base(history, request.base, self.live):
             since = changes_since(history, request.base)
             who = ", ".join(f"{one['author']} (revision {one['revision']}: {one['reason']})" for one in since)
             text = f"revision {self.live} is live, not {request.base}: {who or 'somebody'} applied in between"
             hint = f"sipctl diff shows what is live against your folder; take it over, then --base {self.live}"
             body = {"live": self.live, "base": request.base, "since": since}
             raise Refusal(Answer(command.id, "conflict", text, "stale-base", hint, body))
+        fell = fallen(history).get(content)
+        if fell is not None and not request.again:
+            text = f"this is the content of revision {fell.number}, which went back by itself: {fell.ended}"
+            raise Refusal(Answer(command.id, "refused", text, "rolled-back", "--again if it is meant", {"revision": fell.number}))
         before = undone(history).get(content)
         if before is not None and not request.again:
             left, rollback = before
@@ -228,6 +253,11 @@ class Plans:
     ) -> None:
         """Keep the plan, then make it live: what is slow first, and the rules once more before the one write that counts."""
 
+        await self._keep(revision, result)
+        await self._make_live(command, revision, result, plan, world)
+
+    async def _keep(self, revision: Revision, result: CompileResult) -> None:
+        """The ids and the revision, not live yet."""
         renamed = self._renamed(result)
         fresh = {
             kind: {name: number for name, number in names.items() if name not in renamed.get(kind, {})}
@@ -242,6 +272,12 @@ class Plans:
 
         await self._store.run(keep)
         self._keep_ids(fresh)
+
+    async def _make_live(
+        self, command: Command, revision: Revision, result: CompileResult, plan: Plan, world: Callable[[], World]
+    ) -> None:
+        """The one write that counts, with the rules asked once more before it."""
+        renamed = self._renamed(result)
         now = world()
         _check_rules(command, now, plan)
         wishes = wishes_of(_before_live(now, plan, self._clock.unix_s()))
@@ -254,6 +290,90 @@ class Plans:
         for kind, names in renamed.items():
             for new, old in names.items():
                 self._ids[kind][new] = self._ids[kind].pop(old)
+
+    # -- a canary --------------------------------------------------------------------------------------------------------------
+
+    async def _write_canary(
+        self, command: Command, revision: Revision, for_s: float | None, made: tuple[CompileResult, tuple[Plan, Image]],
+        world: Callable[[], World],
+    ) -> Running:  # fmt: skip
+        """Keep the plan and the wish that a share of the callers goes by it; live it becomes with its promotion."""
+        result, (plan, _) = made
+        before = world().plan
+        assert before is not None
+        await self._keep(revision, result)
+        moved = moved_sbcs(before.topology, plan.topology)
+        ids = await self.allocate([f"{name}@{place}" for name, place in moved.items()])
+        now_s = self._clock.unix_s()
+        wish = Wish(
+            revision.number, revision.canary, now_s, None if for_s is None else now_s + for_s, command.actor, command.reason,
+            {name: ids[f"{name}@{place}"] for name, place in moved.items()},
+        )  # fmt: skip
+        running = Running(wish, plan.topology, plan.table, plan.numbers)
+        now = world()
+        _check_rules(command, now, plan)
+        wishes = wishes_of(begun(now, running, now_s))
+
+        def begin(store: Store) -> None:
+            store.save_wishes(wishes)
+            self._reached("apply-live-written")
+
+        await self._store.run(begin)
+        self.canary = (revision, *made)
+        return running
+
+    async def resume(self, wish: Wish) -> Running | None:
+        """After a restart: the canary's plan once more; None if it cannot be made."""
+        revision = await self._store.run(lambda store: store.revision(wish.revision))
+        if revision is None:
+            return None
+        try:
+            result, plan = await self._made(revision.files, wish.revision, ("tests",))
+        except SipctlError:
+            return None
+        if plan is None:
+            return None
+        self.canary = (revision, result, plan)
+        return Running(wish, plan[0].topology, plan[0].table, plan[0].numbers)
+
+    async def promote(self, command: Command, world: Callable[[], World]) -> PlanLive | Answer:
+        """Make the canary's revision live for everybody; compiled and kept it is already."""
+        async with self._applying:
+            if self.canary is None or world().canary is None:
+                return Answer(command.id, "refused", "no canary runs", NO_CANARY, "sipctl apply --canary 5% begins one")
+            revision, result, (plan, image) = self.canary
+            text = f"revision {revision.number} is live"
+            body = {**touched(world(), plan), "revision": revision.number, "base": self.live}
+            try:
+                if command.dry_run:
+                    _check_rules(command, world(), plan)
+                    would = f"would make revision {revision.number} live"
+                    return Answer(command.id, "done", would, body={**body, "dry_run": True})
+                await self._make_live(command, revision, result, plan, world)
+            except Refusal as refusal:
+                return refusal.answer
+            except SipctlError as error:
+                return Answer(command.id, "failed", f"not promoted: {error.detail}", error.code, error.hint)
+            self.canary = None
+            self._now_live(revision, result, (plan, image))
+            live = replace(plan, author=revision.author, reason=revision.reason)
+            return PlanLive(live, command.id, body, command.actor, text)
+
+    def end_canary(self, number: int) -> None:
+        """It is over without becoming live: its table goes."""
+        if self.canary is not None and self.canary[0].number == number:
+            self.canary[2][1].drop()
+            self.canary = None
+
+    def images(self, state: RoutingState) -> tuple[Image, ...] | None:
+        """The tables a state names, its canary's last; None if one of them is not here any more."""
+        found = [] if self.image is None or self.image.table != state.table else [self.image]
+        if found and state.canary is not None:
+            image = None if self.canary is None else self.canary[2][1]
+            if image is None or image.table != state.canary.table:
+                return None
+            found.append(image)
+        return tuple(found) or None
 
     async def _next_number(self) -> int:
         newest = await self._store.run(lambda store: store.revisions(1))
@@ -321,6 +441,9 @@ class Plans:
     def close(self) -> None:
         if self._prepared is not None:
             self._forget(self._prepared)
+        if self.canary is not None:
+            self.canary[2][1].close()
+            self.canary = None
         if self.image is not None:
             self.image.close()
             self.image = None
@@ -338,6 +461,14 @@ def _check_rules(command: Command, world: World, plan: Plan) -> None:
         raise Refusal(Answer(command.id, broken.status, broken.text, broken.code, broken.hint))
 
 
+def _check_canary(command: Command, world: World, plan: Plan, result: CompileResult) -> None:
+    """Raises: Refusal if this plan cannot be carried beside the live one."""
+    assert world.plan is not None
+    no = unfit(world.plan.topology, plan.topology, result.restart)
+    if no is not None:
+        raise Refusal(Answer(command.id, no.status, no.text, no.code, no.hint))
+
+
 def _before_live(world: World, plan: Plan, unix_s: float) -> World:
     """The world as it must be written before the plan is live: a successor must know what retires with it.
 
@@ -349,6 +480,8 @@ def _before_live(world: World, plan: Plan, unix_s: float) -> World:
     resolved = world.resolved
     return replace(
         world,
+        canary=None,
+        canary_fell=None,
         retired=retired_now(before.topology, resolved, plan.topology, resolved, world.retired, unix_s),
         groups={**world.groups, **carried(world.groups, before.topology, plan.topology)},
     )

@@ -14,6 +14,7 @@ from typing import Final
 
 from sipctl.control import alarm_states, approvals, canary_turn, local_orders, observed, operations, overlay_scope, overlays
 from sipctl.control.alarms import due_alarms
+from sipctl.control.canary_state import share_text
 from sipctl.control.case import No
 from sipctl.control.changes import plan_change, with_change
 from sipctl.control.following import Follow
@@ -35,6 +36,7 @@ from sipctl.control.world import (
     Heard,
     KeepGeneration,
     Keys,
+    NodeNews,
     Ordered,
     Pending,
     Persist,
@@ -111,6 +113,8 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
             turn.set(faults={**rest, **{f"{kind}:{name}": text for name, text in texts.items()}})
         case Folder(differs):
             turn.set(folder_differs=differs)
+        case NodeNews(text, actor, reason):
+            turn.say("operator" if reason else "router", text, actor=actor, reason=reason)
         case Keys(keys, signing_key):
             turn.set(keys=keys, signing_key=signing_key)
         case Reported(report):
@@ -339,7 +343,7 @@ class _Turn:
         """Another revision takes a share of the callers."""
         wish = live.running.wish
         self.world = canary_turn.begun(self.world, live.running, self._unix_s)
-        share = canary_turn.share_text(wish.permille)
+        share = share_text(wish.permille)
         self.say("plan", f"revision {wish.revision} takes {share} of the callers: {wish.actor}: {wish.reason}", actor=wish.actor)
         return Begun(live.operation, live.text, live.body, actor=wish.actor) if live.operation else None
 

@@ -106,6 +106,14 @@ class SqliteStore:
                 [(revision.number, path, key) for path, (key, _) in packed.items()],
             )
 
+    def end_canary(self, number: int, text: str, fell: bool) -> None:
+        """Say why a revision's canary ended without its becoming live; of one that is not there nothing is said."""
+        with self.database.transaction(f"ending the canary of revision {number}") as connection:
+            rows = connection.execute(f"SELECT {_REVISION_COLUMNS} FROM revision WHERE number = ?", (number,)).fetchall()
+            for row in rows:
+                ended = msgspec.structs.replace(_revision(row, {}), ended=text, fell=fell)
+                connection.execute("UPDATE revision SET facts = ? WHERE number = ?", (_facts(ended), number))
+
     def revision(self, number: int) -> Revision | None:
         """One revision with all its files."""
         what = "reading a revision"
@@ -209,7 +217,8 @@ def _unpack(body: bytes) -> str:
 
 def _facts(revision: Revision) -> bytes:
     """What is only ever read together with its revision."""
-    return msgspec.msgpack.encode({"despite": revision.despite, "again": revision.again, "diff": revision.diff})
+    names = ("despite", "again", "diff", "canary", "ended", "fell")
+    return msgspec.msgpack.encode({name: getattr(revision, name) for name in names})
 
 
 def _revision(row: tuple[Any, ...], files: Mapping[str, str]) -> Revision:

@@ -89,6 +89,11 @@ class MemoryStore:
         self._write("revision")
         self.kept.append(revision)
 
+    def end_canary(self, number: int, text: str, fell: bool) -> None:
+        self._write("canary")
+        ended = [msgspec.structs.replace(one, ended=text, fell=fell) for one in self.kept if one.number == number]
+        self.kept = [one for one in self.kept if one.number != number] + ended
+
     def revision(self, number: int) -> Revision | None:
         return next((one for one in self.kept if one.number == number), None)
 
@@ -220,7 +225,8 @@ class FakeRouter:
             self.say(Nack("r1", state.term, state.seq, "no wish to"))
             return
         try:
-            RoutingSnapshot.build(self.tables[state.table], state)
+            canary = None if state.canary is None else self.tables[state.canary.table]
+            RoutingSnapshot.build(self.tables[state.table], state, canary)
         except (KeyError, SnapshotError) as error:
             self.say(Nack("r1", state.term, state.seq, f"{type(error).__name__}: {error}"))
             return
@@ -320,10 +326,11 @@ class Office:
         self._left: MemoryStore | None = None
         self.task: asyncio.Task[None] | None = None
 
-    def write_generation(self, state: RoutingState, path: str) -> None:
+    def write_generation(self, state: RoutingState, paths: tuple[str, ...]) -> None:
         if self.disk_fails:
             raise OSError("disk full")
-        self.generations.append((state, path))
+        self.generations.append((state, paths[0]))
+        assert len(paths) == 1 + (state.canary is not None)
 
     def step(self, name: str) -> None:
         """A step was reached; at a watched one the process stops for good, as by kill -9."""
