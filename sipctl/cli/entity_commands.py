@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from sipctl.cli import node_commands
 from sipctl.cli.calls_commands import delay_of_status, of_status
 from sipctl.cli.client import Client
 from sipctl.cli.options import MoveOption, Output, OutputOption, StateOption, state_dir
@@ -43,9 +44,10 @@ def register(app: typer.Typer) -> None:
         if kind == "trunk":
             group.command("allow")(as_write(allow))
         app.add_typer(group, name=kind)
-    node = typer.Typer(no_args_is_help=True, help="This node: drain it before an update, enable it after.")
+    node = typer.Typer(no_args_is_help=True, help="This node: drain, enable, restart, upgrade.")
     node.command("drain")(as_write(node_drain))
     node.command("enable")(as_write(node_enable, forced=False))
+    node_commands.register_on(node)
     app.add_typer(node, name="node")
 
 

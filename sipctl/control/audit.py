@@ -15,7 +15,7 @@ import msgspec
 
 from sipctl.control.ports import Answer, Command, DecisionRecord, Hello, Wishes
 from sipctl.control.state import wishes_of
-from sipctl.control.world import Effect, Gone, Happening, Heard, Keys, PlanLive, Record, Reply, Resolved, World
+from sipctl.control.world import Effect, Gone, Happening, Heard, Keys, NodeNews, PlanLive, Record, Reply, Resolved, World
 
 MAX_OPEN: Final = 1000  # operations whose end is awaited; of the oldest only the beginning is told then
 MAX_GROUPS: Final = 1000  # named in one entry
@@ -126,6 +126,8 @@ class Auditor:
                 left = before.routers[link]
                 args = {"name": left.name, "slot": left.slot, "pid": left.pid}
                 return (AuditEntry("process", "router-gone", "sipctl", f"router {left.name} is gone", now_s, args=args),)
+            case NodeNews(text, actor, reason):
+                return (AuditEntry("process", "node", actor, text, now_s, reason=reason),)
             case Resolved() if before.resolved != after.resolved and before.plan is not None:
                 old, new = _changed(_addresses(before), _addresses(after))
                 text = f"DNS gives other addresses for {', '.join(sorted({*old, *new}))}"

@@ -273,8 +273,18 @@ class Reported:
     report: CallReport
 
 
+@dataclass(frozen=True, slots=True)
+class NodeNews:
+    """Something was done to this node's processes, or happened to them: a line of the story."""
+
+    text: str
+    actor: str = "sipctl"
+    reason: str = ""
+
+
 Happening = (  # fmt: skip
     Tick
+    | NodeNews
     | Heard
     | Gone
     | Ordered

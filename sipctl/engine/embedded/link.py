@@ -133,8 +133,12 @@ class PacketLink:
 class ChildWire:
     """The wire of controller or desk: heartbeats out; links and the order to stop in."""
 
-    def __init__(self, sock: socket.socket, on_link: Callable[[str, socket.socket], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, on_link: Callable[[str, socket.socket], None],
+        on_news: Callable[[wire.Troubles | wire.Story], None] | None = None,
+    ) -> None:
         self.stopped = asyncio.Event()
+        self._on_news = on_news
         self._link = PacketLink(sock, "supervisor")
         self._on_link = on_link
 
@@ -172,6 +176,8 @@ class ChildWire:
                     self._on_link(frame.to, socket.socket(fileno=fds.pop(0)))
                 elif isinstance(frame, wire.Stop):
                     self.stopped.set()
+                elif isinstance(frame, wire.Troubles | wire.Story) and self._on_news is not None:
+                    self._on_news(frame)
             except msgspec.MsgspecError:
                 continue  # of a supervisor of another version
             finally:
