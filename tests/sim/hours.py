@@ -42,7 +42,10 @@ class Hour:
         return self.answered / self.placed
 
 
-def flapping_primary(seed: int, *, every_s: float = PLACED_EVERY_S, seconds: float = HOUR_S, flaps_s: float = 1800.0) -> Hour:
+def flapping_primary(
+    seed: int, *, every_s: float = PLACED_EVERY_S, seconds: float = HOUR_S, flaps_s: float = 1800.0,
+    up_s: tuple[float, float] = (3.0, 20.0),
+) -> Hour:  # fmt: skip
     """Both SBCs of the primary go and return every 3 to 20 s for half an hour; failback is automatic and eager."""
     world, control, dice = *_a_world(EAGER, seed), Random(f"flaps {seed}")
 
@@ -50,7 +53,7 @@ def flapping_primary(seed: int, *, every_s: float = PLACED_EVERY_S, seconds: flo
         for name in PRIMARY:
             world.sbcs[name].mute = mute
         if world.now_s < end_s:
-            world.at(dice.uniform(3.0, 20.0), lambda: turn(not mute))
+            world.at(dice.uniform(*up_s), lambda: turn(not mute))
         else:
             for name in PRIMARY:
                 world.sbcs[name].mute = False
