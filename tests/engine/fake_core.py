@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sipctl.engine.embedded.driver import Address, Notes, Out
+from sipctl.engine.embedded.datagrams import Address
+from sipctl.engine.embedded.driver import Notes, Out
 
 OnReceive = Callable[[bytes, int, Address, Out, Notes], None]
 
