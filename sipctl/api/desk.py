@@ -93,13 +93,16 @@ class Desk:
         )
         self.log: Log = logger(self._lines, wall_s, role="desk")
         self.cdr = CdrWriter(
-            state_dir / "cdr", wall_s, node=node, on_failure=partial(self._write_failed, "cdr"), on_line=self._count_line
-        )
+            state_dir / "cdr", wall_s, node=node, on_failure=partial(self._write_failed, "cdr"), on_line=self._count_line,
+            on_removed=lambda day: self.log.info("call records of a day were removed: limits: cdr_days", day=day),
+        )  # fmt: skip
         self.state.ages = CallAges(lambda: self.cdr.up(), wall_s)
         self.calls = CallObserver(mono_s())
         self.metrics.registry.register(ObservedMetrics(self.calls, mono_s))
         self.audit = DeskAudit(
-            state_dir, wall_s, failed=self._write_failed,
+            state_dir,
+            wall_s,
+            failed=self._write_failed,
             log_head=lambda event, head: self.log.info(event, record=head.number, hash=head.hash),
         )
         self.state.audited = self.audit.operation
@@ -152,6 +155,7 @@ class Desk:
             self._log_answer(frame)
 
     def _name_node(self, view: View) -> None:
+        self.cdr.keep_days(view.detail.get("cdr_days"))
         name = (view.status.get("node") or {}).get("name")
         if name and name != self._node:
             self._node = name
@@ -192,7 +196,7 @@ class Desk:
 
     def _picture(self) -> dict[str, Any] | None:
         view = self.state.view
-        return None if view is None else {"status": view.status, "detail": view.detail}
+        return None if view is None else {"status": {**view.status, **self.state.switched(view)}, "detail": view.detail}
 
     def _count_line(self, line: Line) -> None:
         """One call record was made; from the writer's thread."""
@@ -205,6 +209,7 @@ class Desk:
         return {
             "cdr.lines": cdr.written, "cdr.lines-dropped": cdr.dropped_lines, "cdr.events-dropped": cdr.dropped_events,
             "cdr.ends-without-facts": cdr.ends_without_facts, "cdr.calls-evicted": cdr.evicted,
+            "cdr.days-removed": cdr.removed_days,
             "log.lines-dropped": self._lines.dropped, "packets-unreadable": self.bad_packets,
             "observations-late": self.calls.late, "observations-evicted": self.calls.evicted + self.calls.observed.evicted,
             **self.audit.counts,

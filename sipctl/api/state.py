@@ -144,7 +144,7 @@ class DeskState:
         reachable = self.is_reachable
         return {
             **view.status,
-            **{section: self._ended(view.status[section]) for section in ("overlays", "switches") if section in view.status},
+            **self.switched(view),
             "age_s": round((view.status.get("age_s") or 0.0) + (self.view_age_s or 0.0), 1),
             "audit": dict(self.audit_head()),
             "controller": {
@@ -152,6 +152,10 @@ class DeskState:
                 "text": "" if reachable else "controller not reachable: this is its last view",
             },
         }
+
+    def switched(self, view: View) -> dict[str, Any]:
+        """Overlays and kill switches of a view as they are now."""
+        return {section: self._ended(view.status[section]) for section in ("overlays", "switches") if section in view.status}
 
     def _ended(self, switched: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
         """What is on ends at its instant, at the routers, also while no controller says so."""

@@ -47,8 +47,7 @@ def status(world: World, now_s: float) -> dict[str, Any]:
         "calls": {"active": sum(one.calls for one in observed)},
         "observations": {"judged": not world.watch.blind, "reason": world.watch.blind},
         "alarms": [
-            shown_alarm(alarm, rfc3339)
-            for alarm in sorted(world.alarms.values(), key=lambda one: (one.since_unix_s, one.id))
+            shown_alarm(alarm, rfc3339) for alarm in sorted(world.alarms.values(), key=lambda one: (one.since_unix_s, one.id))
         ],
         "strangers": len({address for one in observed for address, _, _ in one.strangers}),
     }
@@ -63,6 +62,7 @@ def detail(world: World, now_s: float) -> dict[str, Any]:
         for name, count in one.counters.items():
             counters[name] = counters.get(name, 0) + count
     return {
+        "cdr_days": world.plan.topology.cdr_days if world.plan is not None else None,
         "numbers": dict(world.plan.numbers) if world.plan is not None else {},
         "entry_points": _entry_points(world, observed),
         "probes": {name: _probe(seen, now_s) for name, seen in world.sbcs.items()},

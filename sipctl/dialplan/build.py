@@ -128,6 +128,7 @@ class Builder:
             groups=tuple(self._group(name, tenants) for name in draft.continuity_groups),
             entry_points=tuple(self._entry_point(name, groups, trunks, places) for name in draft.entry_points),
             max_call_age_s=draft.limits.max_call_age,
+            cdr_days=draft.limits.cdr_days,
             approval=_approval(draft.limits),
             zones=zones,
             schedules=schedules,

@@ -80,7 +80,8 @@ class Described:
             f"approval {_label(field.name)}": self._text(field.name, getattr(topology.approval, field.name))
             for field in fields(topology.approval)
         }
-        self.entities[LIMITS] = {"max_call_age": _seconds(topology.max_call_age_s), **approval}
+        days = NONE if topology.cdr_days is None else str(topology.cdr_days)
+        self.entities[LIMITS] = {"max_call_age": _seconds(topology.max_call_age_s), "cdr_days": days, **approval}
 
     # -- what a call meets -----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from sipctl.model.scalars import (
     Calls,
     Country,
     Cps,
+    Days,
     Dscp,
     Failure,
     Few,
@@ -202,6 +203,9 @@ class LimitsModel(Plain):
     """Limits of the whole node."""
 
     max_call_age: Age = Field(default=43200.0, description="an answered call not ended after so long is forgotten")
+    cdr_days: Days | None = Field(
+        default=None, description="whole days of call records that are kept beside today's; older files are deleted; default: all"
+    )
     approval_above: Share | None = Field(
         default=None, description="an operator's change needs a second person if it touches more of all numbers or calls up"
     )

@@ -397,6 +397,7 @@ Calls = Annotated[
     int, PlainValidator(_count(0, MAX_COUNT)), Kind("number", "calls", f"0..{MAX_COUNT}"), WithJsonSchema(_INT_SCHEMA)
 ]
 Cps = Annotated[int, PlainValidator(_count(1, 100_000)), Kind("number", "calls/s", "1..100000"), WithJsonSchema(_INT_SCHEMA)]
+Days = Annotated[int, PlainValidator(_count(1, 36_500)), Kind("number", "days", "1..36500"), WithJsonSchema(_INT_SCHEMA)]
 Few = Annotated[int, PlainValidator(_count(1, 100)), Kind("number", range="1..100"), WithJsonSchema(_INT_SCHEMA)]
 Port = Annotated[int, PlainValidator(_count(1, 65535)), Kind("port", range="1..65535"), WithJsonSchema(_INT_SCHEMA)]
 Failure = Annotated[int, PlainValidator(_count(400, 699)), Kind("SIP status", range="400..699"), WithJsonSchema(_INT_SCHEMA)]

@@ -370,6 +370,7 @@ class Topology:
     exits: tuple[Exit, ...] = ()
     overlays: tuple[Overlay, ...] = ()
     switches: tuple[Switch, ...] = ()
+    cdr_days: int | None = None  # days of call records that are kept; None: all
 
 
 # -- the state: decided, wished and resolved since -----------------------------------------------------------------------------

@@ -4,6 +4,8 @@
 desk started after a crash still joins their ends; it is written after the lines, and rewritten when most of it is history. If the
 desk died between the two, the tail of the newest day tells which ends were written.
 
+Whoever says `keep_days` has the files of older days deleted, whole, once a file; until then, and without that word, all are kept.
+
 A full disk drops lines, counts them and tells `on_failure`; events that do not fit into the queue are counted too.
 Neither waits.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 import base64
 import os
 import queue
+import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,6 +37,8 @@ TELL_AGAIN_S: Final = 20.0  # while writes fail: an alarm made of it stands for 
 TAIL_BYTES: Final = 4 << 20  # of the newest day, read at start
 COMPACT_AT_BYTES: Final = 8 << 20  # a journal below this is never rewritten while running
 JOURNAL: Final = "open.jsonl"
+_DAY_S: Final = 86_400.0
+_DAY_FILE: Final = re.compile(r"\d{4}-\d{2}-\d{2}\.jsonl")
 UP_TRIES: Final = 20  # to look at calls while the thread takes others
 
 _EVENT: Final = msgspec.msgpack.Decoder(CallEvent)
@@ -50,6 +55,7 @@ class CdrWriter:
         node: str = "",
         on_failure: Callable[[str], None] | None = None,
         on_line: Callable[[Line], None] | None = None,
+        on_removed: Callable[[str], None] | None = None,
         max_queued: int = MAX_QUEUED_EVENTS,
     ) -> None:
         """
@@ -57,11 +63,14 @@ class CdrWriter:
             wall_s: unix time in seconds.
             on_failure: told of failed writes, once and then every TELL_AGAIN_S while they last; from the thread.
             on_line: told each line, from the thread: the metrics count them.
+            on_removed: told each day ("2026-11-22") whose file was deleted for its age; from the thread.
         """
         self._folder = folder
         self._wall_s = wall_s
         self._on_failure = on_failure
         self._on_line = on_line
+        self._on_removed = on_removed
+        self._keep_days: int | None = None
         self._joiner = CallJoiner(node)
         self._queue: queue.Queue[CallEvent | None] = queue.Queue(max_queued)
         self._is_failing = False
@@ -71,6 +80,7 @@ class CdrWriter:
         self.dropped_events = 0  # the queue was full
         self.dropped_lines = 0  # the disk was full, or said no
         self.bad_journal_lines = 0
+        self.removed_days = 0  # files deleted for their age
         self._thread = threading.Thread(target=self._run, name="cdr-writer", daemon=True)
         self._thread.start()
 
@@ -92,6 +102,10 @@ class CdrWriter:
     def name_node(self, node: str) -> None:
         """The plan says what this node is called."""
         self._joiner.node = node
+
+    def keep_days(self, days: int | None) -> None:
+        """Delete files of days more than so many before today, now and from now on; None: keep them all."""
+        self._keep_days = days
 
     @property
     def ends_without_facts(self) -> int:
@@ -132,6 +146,21 @@ class CdrWriter:
             if self._wall_s() >= expire_at_s:
                 expire_at_s = self._wall_s() + EXPIRE_EVERY_S
                 self._write_lines(self._joiner.expire(self._wall_s()))
+                self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Whole days, by the date in their names: what is not named so is nobody's call records, and stays."""
+        days = self._keep_days
+        if days is None:
+            return
+        first = _day(self._wall_s() - days * _DAY_S)
+        with self._failures_told():
+            for path in sorted(self._folder.glob("*.jsonl")):
+                if _DAY_FILE.fullmatch(path.name) and path.name[:10] < first:
+                    path.unlink()
+                    self.removed_days += 1
+                    if self._on_removed is not None:
+                        self._on_removed(path.name[:10])
 
     def _take(self) -> list[CallEvent | None]:
         try:

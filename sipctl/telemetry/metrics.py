@@ -204,7 +204,8 @@ def _of_switched(status: Mapping[str, Any]) -> Iterator[Metric]:
         found = sorted((status.get(section) or {}).items())
         yield _gauge(f"sipctl_{kind}_on", f"1 while the {kind} is on.",
                      [((name,), one.get("state") == "on") for name, one in found], (kind,))  # fmt: skip
-        ends = [((name,), one["until_unix_s"]) for name, one in found if one.get("until_unix_s") is not None]
+        on = [(name, one) for name, one in found if one.get("state") == "on"]
+        ends = [((name,), one["until_unix_s"]) for name, one in on if one.get("until_unix_s") is not None]
         yield _gauge(f"sipctl_{kind}_until_timestamp_seconds", f"When the {kind} goes off by itself.", ends, (kind,))
 
 

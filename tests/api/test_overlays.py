@@ -48,6 +48,17 @@ async def test_what_ends_while_no_controller_lives_is_shown_as_off(ready: Runnin
     assert (await get(admin, "/v1/overlays"))["overlays"]["emergency"]["state"] == "off"
 
 
+async def test_its_gauge_falls_at_that_instant_too(ready: RunningDesk, admin: Session) -> None:
+    ready.controller.link.close()
+    await ready.settled()
+    for now_s, value, ends in ((ON["until_unix_s"] - 1, "1.0", True), (ON["until_unix_s"], "0.0", False)):
+        ready.now_s = now_s
+        async with admin.get("/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        assert f'sipctl_overlay_on{{overlay="emergency"}} {value}' in lines
+        assert any(line.startswith("sipctl_overlay_until_timestamp_seconds{") for line in lines) is ends
+
+
 @pytest.mark.parametrize(
     ("path", "body", "op", "args"),
     [

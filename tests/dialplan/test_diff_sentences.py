@@ -137,6 +137,7 @@ OTHER: dict[str, tuple[Swap, str]] = {
     ),
     "sources": (("198.51.100.0/28", "198.51.100.0/27"), "trunk one: sources [198.51.100.0/28] → [198.51.100.0/27]"),
     "a limit of the node": (("max_call_age: 12h", "max_call_age: 90m"), "limits: max_call_age 12h → 90m"),
+    "how long call records are kept": (("max_call_age: 12h", "max_call_age: 12h, cdr_days: 90"), "limits: cdr_days none → 90"),
     "when a second person is needed": (
         ("max_call_age: 12h", "max_call_age: 12h, approval_above: 30%"),
         "limits: approval above_percent none → 30",
@@ -158,7 +159,7 @@ def test_what_is_not_about_numbers_is_told_as_well(name: str) -> None:
 
 
 def test_every_part_of_a_topology_is_compared() -> None:
-    plain = {"revision", "node", "max_call_age_s", "approval"}  # the last two are facts of "limits"
+    plain = {"revision", "node", "max_call_age_s", "cdr_days", "approval"}  # the last three are facts of "limits"
     assert {field.name for field in fields(Topology)} - plain == {section for _, section in SECTIONS}
 
 

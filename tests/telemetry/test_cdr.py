@@ -8,7 +8,7 @@ import pytest
 
 from sipctl.call.events import Answered, Attempt, CallEvent, Ended, Facts, LogLine
 from sipctl.telemetry.cdr import ATTEMPT_WAIT_S, OPEN_MAX_AGE_S, CallJoiner, split_packet
-from sipctl.telemetry.cdr_files import CdrWriter
+from sipctl.telemetry.cdr_files import EXPIRE_EVERY_S, CdrWriter
 
 START_S = 1_790_000_000.0  # 2026-09-21T14:13:20Z
 
@@ -204,3 +204,31 @@ def test_events_beyond_the_queue_are_counted_not_waited_for(tmp_path: Path) -> N
         writer.put(Answered(f"{n:x}", START_S, facts()))
     writer.close()
     assert writer.open_calls + writer.dropped_events == 5_000
+
+
+def test_days_older_than_the_plan_keeps_are_deleted_whole_and_nothing_else(tmp_path: Path) -> None:
+    days = ("2026-09-18", "2026-09-19", "2026-09-20", "2026-09-21")
+    for name in (*(f"{day}.jsonl" for day in days), "2026-09-01.jsonl.gz", "notes.jsonl"):
+        (tmp_path / name).write_text("{}\n")
+    now = [START_S]
+    told: list[str] = []
+    writer = CdrWriter(tmp_path, lambda: now[0], on_removed=told.append)
+    writer.keep_days(2)
+    now[0] += EXPIRE_EVERY_S + 1
+    writer.put(attempt())
+    writer.put(ended())
+    writer.close()
+    assert told == ["2026-09-18"] and writer.removed_days == 1
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "2026-09-19.jsonl", "2026-09-20.jsonl", "2026-09-21.jsonl", "2026-09-01.jsonl.gz", "notes.jsonl", "open.jsonl",
+    }  # fmt: skip
+
+
+def test_without_that_word_every_day_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "2001-01-01.jsonl").write_text("{}\n")
+    now = [START_S]
+    writer = CdrWriter(tmp_path, lambda: now[0])
+    now[0] += EXPIRE_EVERY_S + 1
+    writer.put(attempt())
+    writer.close()
+    assert (tmp_path / "2001-01-01.jsonl").exists() and writer.removed_days == 0
