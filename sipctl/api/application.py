@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from sipctl.api.alerts import ALERTS, Alerts
 from sipctl.api.audit import AUDIT, DeskAudit
 from sipctl.api.bodies import check_string
 from sipctl.api.context import LIVE_ROUTES, METRICS, PRINCIPAL, STATE
@@ -26,7 +27,7 @@ LOG: Final = web.AppKey("log", object)
 RULES: Final = web.AppKey("rules", dict)
 
 
-def build_app(state: DeskState, metrics: Metrics, log: Log, audit: DeskAudit) -> web.Application:
+def build_app(state: DeskState, metrics: Metrics, log: Log, audit: DeskAudit, alerts: Alerts) -> web.Application:
     """The application; it owns nothing that must be closed."""
     app = web.Application(middlewares=[_problems, _gate], client_max_size=1)  # bodies are read by bodies.read_body alone
     app[STATE] = state
@@ -34,6 +35,7 @@ def build_app(state: DeskState, metrics: Metrics, log: Log, audit: DeskAudit) ->
     app[LIVE_ROUTES] = LiveRoutes()
     app[LOG] = log
     app[AUDIT] = audit
+    app[ALERTS] = alerts
     app[RULES] = {(route.method, route.path): route for route in ROUTES}
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from aiohttp import web
 
+from sipctl.api.alerts import Alerts
 from sipctl.api.application import Log, build_app
 from sipctl.api.audit import DeskAudit
 from sipctl.api.observations import OBSERVER
@@ -105,6 +106,10 @@ class Desk:
             failed=self._write_failed,
             log_head=lambda event, head: self.log.info(event, record=head.number, hash=head.hash),
         )
+        self.alerts = Alerts(
+            state_dir, mono_s=mono_s, wall_s=wall_s, node=node, failed=self._write_failed, audited=self.audit.put,
+            log=lambda event, **more: self.log.info(event, **more),
+        )  # fmt: skip
         self.state.audited = self.audit.operation
         self.state.audit_head = lambda: {"records": self.audit.head.number, "head": self.audit.head.hash}
         self.bad_packets = 0
@@ -145,9 +150,11 @@ class Desk:
             return
         if isinstance(frame, View):
             self.state.on_view(frame)
+            self.alerts.on_view(frame)
             self._name_node(frame)
         elif isinstance(frame, Notice):
             self.state.on_notice(frame)
+            self.alerts.on_notice(frame)
             self.metrics.count_notice(frame.kind)
             self.log.info(frame.text, kind=frame.kind, fields=dict(frame.fields))
         else:
@@ -213,6 +220,7 @@ class Desk:
             "log.lines-dropped": self._lines.dropped, "packets-unreadable": self.bad_packets,
             "observations-late": self.calls.late, "observations-evicted": self.calls.evicted + self.calls.observed.evicted,
             **self.audit.counts,
+            **self.alerts.counts,
             "operations-lost": state.lost_operations, "operations-unsaved": state.unsaved_operations, "events": state.ring.last,
         }  # fmt: skip
 
@@ -244,6 +252,7 @@ class Desk:
     async def close(self) -> None:
         for task in list(self._tasks):
             task.cancel()
+        await self.alerts.close()
         await self.state.close()
         await self.audit.close()
         await asyncio.to_thread(self.cdr.close)
@@ -274,14 +283,14 @@ async def run_desk(
         (state_dir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     desk = Desk(store, state_dir, mono_s=mono_s, wall_s=wall_s, node=node, log_to=log_to)
     desk.audit.began(node)
-    app = build_app(desk.state, desk.metrics, desk.log, desk.audit)
+    app = build_app(desk.state, desk.metrics, desk.log, desk.audit, desk.alerts)
     app[OBSERVER] = desk.calls
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     tasks = [
         asyncio.ensure_future(work)
         for work in (
             desk.prepare_tokens(), desk.audit.live(), desk.serve_controllers(links), desk.serve_routers(links),
-            desk.tell_observations(),
+            desk.tell_observations(), desk.alerts.live(),
         )
     ]  # fmt: skip
     try:

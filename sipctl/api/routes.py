@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from sipctl.api import audit, bodies, events, observations, reads, revision_writes, tokens, writes
+from sipctl.api import alerts, audit, bodies, events, observations, reads, revision_writes, tokens, writes
 from sipctl.api.problems import Problem
 from sipctl.store.tokens import ROLES
 
@@ -220,6 +220,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         query=("n", "after", "group", "actor", "op", "since", "until", "limit", "lines", "full"),
     ),
     Route("GET", "/v1/audit/verify", "operator", "Is the audit chain whole?", audit.verify),
+    Route("GET", "/v1/alerts", "viewer", "Webhooks, and how they do.", alerts.ls),
+    Route("POST", "/v1/alerts/{name}/test", "operator", "Send a test to a webhook, now.", alerts.test, bodies.Write),
     Route("POST", "/v1/replay", "viewer", "Not built yet: call records against a plan.", not_built),
     Route("POST", "/v1/drills", "operator", "Not built yet: rehearsed failovers.", not_built),
 )

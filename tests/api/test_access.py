@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from sipctl.api.alerts import Alerts
 from sipctl.api.application import build_app
 from sipctl.api.audit import DeskAudit
 from sipctl.api.routes import PUBLIC, ROUTES, Route, allows
@@ -32,15 +33,21 @@ def path_of(route: Route) -> str:
     return route.path.replace("{name}", name).replace("{id}", "op-1").replace("{number}", "1")
 
 
-def an_audit(state_dir: Path) -> DeskAudit:
-    return DeskAudit(state_dir, lambda: 0.0, log_head=lambda event, head: None, failed=lambda what, text: None)
+def records(state_dir: Path) -> tuple[DeskAudit, Alerts]:
+    def failed(what: str, text: str) -> None:
+        raise AssertionError(text)
+
+    return (
+        DeskAudit(state_dir, lambda: 0.0, log_head=lambda event, head: None, failed=failed),
+        Alerts(state_dir, mono_s=lambda: 0.0, wall_s=lambda: 0.0, log=lambda event, **more: None, failed=failed),
+    )
 
 
 async def test_every_route_of_the_router_has_a_rule(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "sipctl.db")
     state = DeskState(store, mono_s=lambda: 0.0, wall_s=lambda: 0.0)
     writer = LineWriter(tmp_path / "log")
-    app = build_app(state, Metrics(lambda: None, lambda: None), logger(writer, lambda: 0.0), an_audit(tmp_path))
+    app = build_app(state, Metrics(lambda: None, lambda: None), logger(writer, lambda: 0.0), *records(tmp_path))
     rules = {(route.method, route.path) for route in ROUTES}
     walked = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
     assert walked == rules and len(ROUTES) == len(rules)
@@ -62,7 +69,7 @@ async def test_a_route_without_a_rule_is_refused(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "sipctl.db")
     state = DeskState(store, mono_s=lambda: 0.0, wall_s=lambda: 0.0)
     writer = LineWriter(tmp_path / "log")
-    app = build_app(state, Metrics(lambda: None, lambda: None), logger(writer, lambda: 0.0), an_audit(tmp_path))
+    app = build_app(state, Metrics(lambda: None, lambda: None), logger(writer, lambda: 0.0), *records(tmp_path))
     app.router.add_get("/v1/forgotten", forgotten)
     async with TestClient(TestServer(app)) as client:
         assert (await client.get("/v1/forgotten")).status == 403
