@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from sipctl.dialplan.lint.formats import caret_width, github, sarif
 from sipctl.dialplan.report import CODES
@@ -109,6 +110,71 @@ def test_whatever_a_plan_says_both_formats_hold(findings: list[Finding]) -> None
         properties = dict(pair.split("=", 1) for pair in parts[2].split(","))
         assert properties["title"] == finding.code
         assert set(properties) <= {"title", "file", "line", "col", "endColumn"}
+
+
+def _object(required: str, **properties: object) -> dict[str, object]:
+    return {"type": "object", "additionalProperties": False, "required": required.split(), "properties": properties}
+
+
+_TEXT = {"type": "string"}
+_LEVEL = {"enum": ["none", "note", "warning", "error"]}
+_FROM_1 = {"type": "integer", "minimum": 1}
+_MESSAGE = _object("text", text=_TEXT)
+# What the OASIS schema of SARIF 2.1.0 demands of the objects we write: nothing it does not know, required keys, least values
+SARIF_RULES = _object(
+    "version runs",
+    **{"$schema": {"type": "string", "format": "uri"}},
+    version={"enum": ["2.1.0"]},
+    runs={
+        "type": "array",
+        "items": _object(
+            "tool",
+            tool=_object(
+                "driver",
+                driver=_object(
+                    "name", name=_TEXT, version=_TEXT,
+                    rules={
+                        "type": "array", "uniqueItems": True,
+                        "items": _object("id", id=_TEXT, shortDescription=_MESSAGE, help=_MESSAGE,
+                                         defaultConfiguration=_object("", level=_LEVEL)),
+                    },
+                ),
+            ),
+            columnKind={"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+            invocations={"type": "array", "items": _object("executionSuccessful", executionSuccessful={"type": "boolean"})},
+            results={
+                "type": "array",
+                "items": _object(
+                    "message", ruleId=_TEXT, ruleIndex={"type": "integer", "minimum": -1}, level=_LEVEL, message=_MESSAGE,
+                    locations={
+                        "type": "array",
+                        "items": _object("", physicalLocation=_object(
+                            "artifactLocation",
+                            artifactLocation=_object("uri", uri={"type": "string", "pattern": r"^[^\s:#?]+$"}),
+                            region=_object(
+                                "startLine", startLine=_FROM_1, startColumn=_FROM_1, endColumn=_FROM_1, snippet=_MESSAGE
+                            ),
+                        )),
+                    },
+                ),
+            },
+        ),
+    },
+)  # fmt: skip
+
+
+@given(st.lists(FINDINGS, max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_every_log_keeps_the_rules_of_the_sarif_schema(findings: list[Finding]) -> None:
+    log = json.loads(json.dumps(sarif(findings, "0.1", "plans/")))
+    Draft202012Validator(SARIF_RULES).validate(log)
+    (run,) = log["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]] == result["ruleId"]
+        for location in result.get("locations", ()):
+            region = location["physicalLocation"].get("region", {})
+            assert region.get("endColumn", 1 << 30) > region.get("startColumn", 0)
 
 
 @pytest.mark.parametrize(("rest", "width"), [("bcpp, x", 4), ("'a b' c", 5), ('"open', 5), ("", 1), ("x" * 100, 60), (": y", 1)])
