@@ -17,6 +17,7 @@ import typer
 from sipctl.cli import (
     apply_command,
     audit_commands,
+    calls_commands,
     check_command,
     demo,
     diff_command,
@@ -27,7 +28,6 @@ from sipctl.cli import (
     import_commands,
     not_built,
     numbers_commands,
-    op_commands,
     overlay_commands,
     replay_command,
     revision_commands,
@@ -42,9 +42,9 @@ from sipctl.cli.output import complain
 from sipctl.errors import SipctlError
 
 PARTS: Final = (
-    run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, op_commands,
-    entity_commands, overlay_commands, diff_command, numbers_commands, apply_command, revision_commands, token_commands, doctor,
-    replay_command, fmt_command, import_commands, audit_commands, not_built,
+    run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, entity_commands,
+    overlay_commands, diff_command, numbers_commands, apply_command, revision_commands, token_commands, doctor, replay_command,
+    fmt_command, import_commands, audit_commands, calls_commands, not_built,
 )  # fmt: skip
 
 
