@@ -15,6 +15,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from sipctl.cli import (
+    alert_commands,
     apply_command,
     audit_commands,
     calls_commands,
@@ -44,7 +45,7 @@ from sipctl.errors import SipctlError
 PARTS: Final = (
     run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, entity_commands,
     overlay_commands, diff_command, numbers_commands, apply_command, revision_commands, token_commands, doctor, replay_command,
-    fmt_command, import_commands, audit_commands, calls_commands, not_built,
+    fmt_command, import_commands, audit_commands, alert_commands, calls_commands, not_built,
 )  # fmt: skip
 
 

@@ -7,8 +7,7 @@ import hmac
 import json
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -18,53 +17,12 @@ from sipctl.telemetry.alert_config import Webhook
 from sipctl.telemetry.alert_delivery import Sent, deliver, secrets_of, signature
 from sipctl.telemetry.alert_targets import Place, Targets, place_of
 from sipctl.telemetry.alerts import Alert
+from tests.support.webhooks import receiving
 
 NOW_S = 1_790_000_000.9
 SECRET = b"correct horse battery staple"
 LOOPBACK = (ip_network("127.0.0.1/32"),)
 ALERT = Alert("alert-1", "alarm.raised", 5.0, "SBC fra-a is out of service", "warning", "sbc-lost:fra-a", {"group": "acme"})
-OK = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
-
-Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-class Receiver:
-    """A raw server: counts connections, keeps requests, answers as told."""
-
-    def __init__(self, answer: bytes | Answering = OK) -> None:
-        self.answer = answer
-        self.connections = 0
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self.port = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            if callable(self.answer):
-                await self.answer(reader, writer)
-                return
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-            self.requests.append((head[0], headers, await reader.readexactly(int(headers.get("content-length", 0)))))
-            writer.write(self.answer)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def receiving(
-    answer: bytes | Answering = OK, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Receiver]:
-    receiver = Receiver(answer)
-    server = await asyncio.start_server(receiver.serve, host, 0, ssl=tls)
-    receiver.port = server.sockets[0].getsockname()[1]
-    try:
-        yield receiver
-    finally:
-        server.close()
 
 
 def a_webhook(tmp_path: Path, url: str, ca_file: str = "") -> Webhook:
