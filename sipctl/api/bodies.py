@@ -102,6 +102,13 @@ class Apply(Write, kw_only=True):
     commit: str | None = None
     despite: list[str] = []
     again: bool = False  # although this content was rolled back
+    canary: str | None = None  # "5%": this share of the callers first
+    canary_for_s: float | None = None  # then it is promoted, if it was judged well; None: ten minutes
+    canary_hold: bool = False  # it is not promoted by itself
+
+
+class CanaryGrow(Write, kw_only=True):
+    share: str  # "25%"
 
 
 class Rollback(Write, kw_only=True):

@@ -182,7 +182,8 @@ def revision_body(revision: Revision) -> dict[str, Any]:
         "number": revision.number, "at_unix_s": revision.at_unix_s, "author": revision.author, "reason": revision.reason,
         "commit": revision.commit, "base": revision.base, "live_at_unix_s": revision.live_at_unix_s,
         "content": revision.content, "rollback_to": revision.rollback_to, "despite": list(revision.despite),
-        "again": revision.again, "diff": list(revision.diff),
+        "again": revision.again, "diff": list(revision.diff), "canary": revision.canary, "ended": revision.ended,
+        "fell": revision.fell,
     }  # fmt: skip
 
 

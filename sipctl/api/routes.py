@@ -164,6 +164,20 @@ ROUTES: Final[tuple[Route, ...]] = (
         bodies.Rollback,
         op="rollback",
     ),
+    Route("GET", "/v1/canary", "viewer", "The revision that a share of the callers has first.", revision_writes.canary),
+    Route(
+        "POST",
+        "/v1/canary/grow",
+        "editor",
+        "Give a canary a larger share.",
+        revision_writes.canary_grow,
+        bodies.CanaryGrow,
+        op="canary-grow",
+    ),
+    Route(
+        "POST", "/v1/canary/promote", "editor", "Make it live.", revision_writes.canary_promote, bodies.Write, op="canary-promote"
+    ),
+    Route("POST", "/v1/canary/abort", "editor", "End it.", revision_writes.canary_abort, bodies.Write, op="canary-abort"),
     Route("GET", "/v1/operations", "viewer", "Operations, newest first.", reads.operations, query=("limit",)),
     Route("GET", "/v1/operations/{id}", "viewer", "What became of an operation.", reads.operation, query=("wait",)),
     Route(

@@ -85,7 +85,9 @@ def total(seen: Seen) -> Ratio:
 def marked(seen: Seen, unix_s: float) -> Seen:
     """Note where a window may begin later, every MARK_S; what no window will begin at any more is forgotten."""
     marks = seen.marks
-    if not marks or unix_s - marks[-1][0] >= MARK_S or unix_s < marks[-1][0]:
+    if not marks:
+        marks = ((unix_s, Ratio()),)  # whatever was told by now was seen since it began
+    elif unix_s - marks[-1][0] >= MARK_S or unix_s < marks[-1][0]:
         marks = (*marks, (unix_s, total(seen)))
     begin = _begin(marks, total(seen), unix_s)
     marks = marks[begin:]

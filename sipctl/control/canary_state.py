@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 
 import msgspec
 
@@ -14,6 +15,8 @@ from sipctl.routing.snapshot import Topology
 
 Counts = tuple[int, int, int, int]  # ends of set-ups: answered, busy, failed, cancelled (call/verdicts.py)
 NONE: Counts = (0, 0, 0, 0)
+SHARE_HINT: Final = "from 0.1% to 99.9% of the callers, such as 5%"
+_SHARE: Final = re.compile(r"(\d{1,2})(?:\.(\d))?%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,13 @@ def read_fell(plain: Mapping[str, Any]) -> Fell | None:
 def is_share(permille: object) -> TypeGuard[int]:
     """Whether a share leaves callers on both sides."""
     return isinstance(permille, int) and not isinstance(permille, bool) and 0 < permille < PERMILLE
+
+
+def permille_of(text: str) -> int | None:
+    """A share as people write it, "5%" or "0.5%"; None if it is none that leaves callers on both sides."""
+    match = _SHARE.fullmatch(text.strip())
+    permille = None if match is None else int(match[1]) * 10 + int(match[2] or 0)
+    return permille if is_share(permille) else None
 
 
 def share_text(permille: int) -> str:

@@ -74,7 +74,7 @@ def answered(bench: Bench, out: Out, host: str) -> Out:
     return bench.receive(a_response(request, 200, b"Contact: <sip:agent@%b:5060>\r\n" % host.encode()), INSIDE, (host, 5060))
 
 
-# -- who ------------------------------------------------------------------------------------------------------------------------
+# -- who -----------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_share_is_stable_near_what_was_asked_and_a_growing_one_only_adds_callers() -> None:
@@ -125,7 +125,7 @@ def test_a_state_whose_canarys_table_is_not_there_gives_every_caller_the_live_re
     assert invited(Bench(snapshot).receive(from_(1, 1))) == [OLD]
 
 
-# -- a call sees one revision ----------------------------------------------------------------------------------------------------
+# -- a call sees one revision --------------------------------------------------------------------------------------------------
 
 
 def test_a_call_record_names_the_revision_that_carried_its_call() -> None:
@@ -202,7 +202,7 @@ def in_dialog(request: bytes) -> bytes:
     return request.replace(b"agent@10.4.1.11", b"agent@10.4.1.99")
 
 
-# -- what both share, and what they do not ---------------------------------------------------------------------------------------
+# -- what both share, and what they do not -------------------------------------------------------------------------------------
 
 
 def test_an_entry_points_limit_holds_over_both_revisions() -> None:
