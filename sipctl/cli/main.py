@@ -29,6 +29,7 @@ from sipctl.cli import (
     import_commands,
     not_built,
     numbers_commands,
+    op_commands,
     overlay_commands,
     replay_command,
     revision_commands,
@@ -43,9 +44,9 @@ from sipctl.cli.output import complain
 from sipctl.errors import SipctlError
 
 PARTS: Final = (
-    run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, entity_commands,
-    overlay_commands, diff_command, numbers_commands, apply_command, revision_commands, token_commands, doctor, replay_command,
-    fmt_command, import_commands, audit_commands, alert_commands, calls_commands, not_built,
+    run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, op_commands,
+    entity_commands, overlay_commands, diff_command, numbers_commands, apply_command, revision_commands, token_commands, doctor,
+    replay_command, fmt_command, import_commands, audit_commands, alert_commands, calls_commands, not_built,
 )  # fmt: skip
 
 

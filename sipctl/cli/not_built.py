@@ -15,7 +15,6 @@ INSTEAD: Final[Mapping[str, str]] = MappingProxyType(
         "top": "sipctl status",
         "events": "curl -N -H 'Authorization: Bearer …' http://…/v1/events",
         "cdr": "the lines are in STATE/cdr/YYYY-MM-DD.jsonl",
-        "op": "GET /v1/operations/ID",
         "drill": "sipctl failover --dry-run",
     }
 )

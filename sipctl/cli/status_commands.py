@@ -114,6 +114,10 @@ def _print_status(body: Mapping[str, Any]) -> None:
     controller = body.get("controller") or {}
     if controller.get("reachable") is False:
         complain(str(controller.get("text")))
+    glass = body.get("break_glass")
+    if glass:
+        until = when(glass["until_unix_s"])
+        say(f"!! THE GLASS IS BROKEN by {glass['by']} until {until}: {glass['reason']} (sipctl break-glass off)")
     if body.get("folder_differs"):
         say(f"folder differs from live revision {body.get('revision')}: sipctl diff")
     rows = [
