@@ -169,3 +169,17 @@ def test_a_frozen_controller_or_desk_is_killed_and_replaced(house: House, role: 
     eventually(lambda: house.pid(role) not in (None, old), f"a new {role}")
     assert f"{role}, process {old}, is killed: stopped, and no heartbeat" in house.log()
     assert not os.path.exists(f"/proc/{old}")
+
+
+def test_a_child_in_an_exit_loop_is_started_later_each_time_and_told(house: House) -> None:
+    seed(house)
+    house.start()
+    assert picture(house).troubles == {}
+    for _ in range(3):
+        eventually(lambda: house.is_ready("desk"), "a desk works")
+        house.kill("desk")
+        dead = house.pid("desk")
+        eventually(lambda dead=dead: house.pid("desk") != dead or dead is None, "it is dead")  # type: ignore[misc]
+    eventually(lambda: "desk" in picture(house).troubles, "it is told")
+    assert "the desk has ended 3 times shortly after its start" in picture(house).troubles["desk"]
+    assert "desk.stderr" in house.log()
