@@ -336,7 +336,10 @@ class Controller:
                 elif isinstance(frame, CallReport):
                     self._put(Reported(frame))
                 elif self._loop is None:
-                    link.send(Answer(frame.id, "failed", "the controller is starting", "starting", "try again in a moment"))
+                    answer = Answer(frame.id, "failed", "the controller is starting", "starting", "try again in a moment")
+                    self._auditor.asked(frame)
+                    self._auditor.answered(answer)
+                    link.send(answer)
                 elif frame.op in PLAN_OPS:
                     self._start(self._apply(frame))
                 elif frame.op in CANARY_OPS:
