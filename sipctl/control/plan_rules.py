@@ -21,6 +21,9 @@ from sipctl.routing.snapshot import Topology
 
 GROUP_NOT_NORMAL: Final = "group-not-normal"
 APPROVAL_WEAKENED: Final = "approval-weakened"
+SHRUNKEN_PLAN: Final = "shrunken-plan"
+MIN_JUDGED_NUMBERS: Final = 100  # a live plan of fewer may shrink as it likes
+MIN_KEPT: Final = 0.5  # share of the live plan's numbers that a plan keeps without being asked
 MAX_NAMED: Final = 5  # groups named in one sentence
 
 
@@ -39,6 +42,10 @@ def forbidden(world: World, plan: Plan, force: tuple[str, ...]) -> No | None:
     if weaker and APPROVAL_WEAKENED not in force:
         hint = f"keep it as it is; or, told to everybody: sipctl break-glass on, then --force {APPROVAL_WEAKENED}"
         return No("refused", APPROVAL_WEAKENED, f"the plan asks for fewer second persons than the live one: {weaker}", hint)
+    had, left = sum(before.numbers.values()), sum(plan.numbers.values())
+    if had >= MIN_JUDGED_NUMBERS and left < had * MIN_KEPT and SHRUNKEN_PLAN not in force:
+        hint = f"an export that was cut short looks like this; if it is meant: --force {SHRUNKEN_PLAN}"
+        return No("refused", SHRUNKEN_PLAN, f"the plan keeps {left} numbers of {had}: calls to the others would be refused", hint)
     return wishes_lost(before.topology, plan.topology, world, force)
 
 

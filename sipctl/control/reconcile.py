@@ -60,7 +60,7 @@ from sipctl.failover.records import written_inputs, written_memory
 from sipctl.failover.tenants import edge, tenant_operating
 from sipctl.health.self_doubt import GAP_S, Ears
 from sipctl.routing.local_orders import LocalOrder
-from sipctl.routing.snapshot import Operating
+from sipctl.routing.snapshot import Operating, RoutingState
 
 RESEND_S: Final = 3.0  # the whole state goes to every router so often, changed or not
 FRESH_S: Final = 3.0  # an observation older than this is not the vantage's any more
@@ -195,7 +195,7 @@ class _Turn:
             seen = replace(seen, term=held.term, seq=held.seq, revision=held.revision, table=held.table)
             if held.canary is not None:
                 seen = replace(seen, canary_table=held.canary.table)
-            if (held.term, held.seq) > (self.world.term, self.world.seq):
+            if (held.term, held.seq) > (self.world.term, self.world.seq) or self._is_anothers(held):
                 self.set(term=held.term + 1, seq=0)
                 self._writes.append(SaveTerm(self.world.term))
                 self.say("router", f"router {hello.name} holds term {held.term}; this controller goes on with {self.world.term}")
@@ -203,6 +203,11 @@ class _Turn:
         self.say("router", f"router {hello.name} is connected", pid=hello.pid)
         if self.world.published is not None:
             self._tells.append(Tell(self.world.published, link))
+
+    def _is_anothers(self, held: RoutingState) -> bool:
+        """Another state under our own (term, seq): its controller could not write its term, and was not heard of by us."""
+        mine = self.world.published
+        return mine is not None and (held.term, held.seq) == (mine.term, mine.seq) and held != mine
 
     def gone(self, link: int) -> None:
         left = self.world.routers.get(link)

@@ -44,6 +44,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "active-tenant": Rule("the tenant takes new calls of a group"),
         "last-trunk": Rule("no trunk would be left that may send calls"),
         "group-not-normal": Rule("a group that is held, pinned, latched or on its way would leave the plan", "editor"),
+        "shrunken-plan": Rule("fewer than half of the live plan's numbers would be left", "editor"),
         "overlay-collides": Rule("two overlays that are on would say different things of one entry point", "editor"),
         "switch-collides": Rule("two kill switches that are on would say different things of one call", "editor"),
         "active-overlay": Rule("the plan would lose an overlay that is on", "editor"),
