@@ -27,6 +27,7 @@ OP_ROLES: Final[Mapping[str, str]] = MappingProxyType(
         "automation": "operator", "sbc-admin": "operator", "sbc-probe": "operator", "trunk-allow": "operator",
         "trunk-admin": "operator", "tenant-admin": "operator", "node-admin": "operator", "overlay-on": "operator",
         "overlay-off": "operator", "switch-on": "operator", "switch-off": "operator", "apply": "editor", "rollback": "editor",
+        "canary-grow": "editor", "canary-promote": "editor", "canary-abort": "editor",
         "alarm-ack": "operator", "op-abort": "operator", "op-approve": "operator", "op-reject": "operator",
         "break-glass": "operator",
     }

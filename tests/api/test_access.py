@@ -12,6 +12,7 @@ from sipctl.api.application import build_app
 from sipctl.api.audit import DeskAudit
 from sipctl.api.routes import PUBLIC, ROUTES, Route, allows
 from sipctl.api.state import DeskState
+from sipctl.control.changes import OP_ROLES, OPS
 from sipctl.errors import EngineError
 from sipctl.store.sqlite import SqliteStore
 from sipctl.store.tokens import ROLES
@@ -58,6 +59,19 @@ async def test_every_route_of_the_router_has_a_rule(tmp_path: Path) -> None:
     )
     await state.close()
     writer.close()
+
+
+# Writes that become no command of the controller: the desk's own, and what is not built yet.
+OWN_WRITES = {"/v1/tokens", "/v1/tokens/{name}/revoke", "/v1/alerts/{name}/test", "/v1/replay", "/v1/drills"}
+
+
+def test_every_command_has_a_route_and_every_route_asks_for_the_role_of_its_command() -> None:
+    """The rest of the matrix, command × role × rule × second person, is tests/control/test_rule_matrix.py."""
+    writes = [route for route in ROUTES if route.method == "POST" and route.path not in OWN_WRITES]
+    assert {route.path for route in ROUTES if route.method == "POST" and not route.op} == OWN_WRITES
+    assert {route.op for route in writes} == set(OPS), "a command nobody can give, or a route to no command"
+    assert {route.path: route.role for route in writes} == {route.path: OP_ROLES[route.op] for route in writes}
+    assert not any(route.op for route in ROUTES if route.method != "POST"), "reading changes nothing"
 
 
 async def test_a_route_without_a_rule_is_refused(tmp_path: Path) -> None:

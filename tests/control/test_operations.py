@@ -82,7 +82,7 @@ def test_a_call_that_began_as_the_drain_did_is_not_overlooked() -> None:
         ("node-admin", {"state": "draining"}, "at_sbc"),
     ],
 )
-def test_tenants_and_the_node_are_followed_as_well(op: str, args: dict[str, str], where: str) -> None:
+def test_tenants_and_the_node_are_followed_as_well(op: str, args: dict[str, Any], where: str) -> None:
     scene = Counted()
     getattr(scene, where)["acme-bcp" if where == "at_tenant" else "fra-a"] = 2
     scene.run(1.0)
