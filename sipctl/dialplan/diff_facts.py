@@ -46,7 +46,7 @@ _INDEXES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _NOT_FACTS: Final = frozenset({"id", "name"})
 # what no call meets, or meets by a fact of its own
-_PAIR_ASIDE: Final = frozenset({"site", "sources", "probe", "redundancy", "expect", "listens", "srv"})
+_PAIR_ASIDE: Final = frozenset({"site", "sources", "probe", "observe", "redundancy", "expect", "listens", "srv"})
 _GROUP_MET: Final = ("advance_across", "mode")
 _ENTRY_ASIDE: Final = frozenset({"group", "trunks", "schedule", "closed", "called_at"})
 LIMITED_ONLY: Final = frozenset({"overflow", "over_limit"})
