@@ -1,4 +1,4 @@
-"""A UDP fault proxy: stands between two parties and loses, delays or doubles what rules name, by SIP method or status.
+"""A UDP fault proxy: stands between two parties and loses, delays, doubles or swaps what rules name, by SIP method or status.
 
     a ──> front │ proxy │ back ──> b          a takes `front` for b, b takes `back` for a
 
@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 Address = tuple[str, int]
 Direction = Literal["a-to-b", "b-to-a", "both"]
-Action = Literal["drop", "delay", "double"]
+Action = Literal["drop", "delay", "double", "swap"]  # swap: with whatever passes next in that direction
 MAX_DATAGRAM_BYTES: Final = 65_535
 MAX_WAITING: Final = 10_000  # delayed datagrams; beyond it they are lost and counted
 BUFFER_BYTES: Final = 4 << 20
@@ -37,6 +37,7 @@ class Rule:
     probability: float = 1.0
     times: int | None = None  # applies so many times, then no more
     delay_s: float = 0.0
+    jitter_s: float = 0.0  # up to so much more, drawn for each datagram: they may overtake each other
     applied: int = 0
 
     def fits(self, label: str, way: str) -> bool:
@@ -90,6 +91,7 @@ class FaultProxy:
         self._counts: Counter[tuple[str, str, str]] = Counter()
         self._lock = Lock()
         self._waiting: list[tuple[float, int, str, bytes]] = []
+        self._swapped: dict[str, bytes] = {}  # what goes after the next one, by direction
         self._number = 0
         self._stopping = False
         self._thread = Thread(target=self._run, name="fault-proxy", daemon=True)
@@ -109,6 +111,10 @@ class FaultProxy:
         with self._lock:
             self._rules.append(rule)
         return rule
+
+    def one_way(self, direction: Direction) -> Rule:
+        """Only what goes that way passes from now on."""
+        return self.add(Rule("*", "drop", "b-to-a" if direction == "a-to-b" else "a-to-b"))
 
     def clear(self) -> None:
         """Let everything pass from now on; what was delayed still comes."""
@@ -162,14 +168,21 @@ class FaultProxy:
             done = rule.action if rule is not None else "pass"
             if done == "delay" and len(self._waiting) >= MAX_WAITING:
                 done = "drop"
+            if done == "swap" and way in self._swapped:
+                done = "pass"
             self._counts[way, label, done] += 1
+            jitter_s = rule.jitter_s * self._random.random() if rule is not None and rule.jitter_s else 0.0
         if done == "delay" and rule is not None:
             self._number += 1
-            heappush(self._waiting, (monotonic() + rule.delay_s, self._number, way, data))
+            heappush(self._waiting, (monotonic() + rule.delay_s + jitter_s, self._number, way, data))
+        elif done == "swap":
+            self._swapped[way] = data
         elif done != "drop":
             self._send(way, data)
             if done == "double":
                 self._send(way, data)
+            if (swapped := self._swapped.pop(way, None)) is not None:
+                self._send(way, swapped)
 
     def _send(self, way: str, data: bytes) -> None:
         """Out of the other socket, so that the receiver takes it for its peer's."""

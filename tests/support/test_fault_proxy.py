@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.fault_proxy import FaultProxy, Rule, label_of, matches
+from tests.support.processes import wait_until
 
 
 def a_request(method: str) -> bytes:
@@ -72,6 +73,24 @@ def test_a_rule_doubles_and_delays_by_status_until_it_is_cleared(ends: Ends) -> 
     ends.from_b(a_response(200, "INVITE"))
     ends.from_b(a_response(486, "INVITE"))
     assert [label_of(ends.a.recv(9999)) for _ in range(2)] == ["200/INVITE", "486/INVITE"]
+
+
+def test_a_rule_swaps_a_datagram_with_the_next_one(ends: Ends) -> None:
+    ends.proxy.add(Rule("INFO", "swap", times=1))
+    for method in ("INFO", "BYE", "UPDATE"):
+        ends.from_a(a_request(method))
+    assert [ends.b.recv(9999).split()[0] for _ in range(3)] == [b"BYE", b"INFO", b"UPDATE"]
+
+
+def test_only_one_way_passes_until_it_is_cleared(ends: Ends) -> None:
+    ends.proxy.one_way("a-to-b")
+    ends.from_b(a_response(200, "INVITE"))
+    ends.from_a(a_request("INVITE"))
+    assert ends.b.recv(9999) == a_request("INVITE")
+    wait_until(lambda: ends.proxy.count(action="drop") == 1, 5.0, "the response is lost")
+    ends.proxy.clear()
+    ends.from_b(a_response(180, "INVITE"))
+    assert ends.a.recv(9999) == a_response(180, "INVITE")
 
 
 def test_a_rule_with_a_probability_drops_the_same_datagrams_for_the_same_seed() -> None:
