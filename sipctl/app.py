@@ -56,7 +56,9 @@ def run(
     if not 1 <= routers <= MAX_ROUTERS:
         print(f"--routers {routers}: a machine has 1 to {MAX_ROUTERS} of them", file=sys.stderr)
         return 2
-    settings = Settings(state_dir, config_dir, api, node, slot_bytes=SLOT_BYTES, watch=watch, routers=routers)
+    settings = Settings(
+        state_dir, config_dir, api, node, slot_bytes=SLOT_BYTES, watch=watch, routers=routers, build=_build()
+    )  # fmt: skip
     try:
         return Supervisor(settings).run()
     except SipctlError as error:
@@ -216,7 +218,7 @@ def _controller(arguments: argparse.Namespace) -> int:
         loop = asyncio.get_running_loop()
         links = ControllerLinks()
         told: asyncio.Queue[Troubles | Story] = asyncio.Queue()
-        control = ChildWire(socket.socket(fileno=arguments.wire), links.take, told.put_nowait)
+        control = ChildWire(socket.socket(fileno=arguments.wire), links.take, told.put_nowait, _build())
         store = SqliteStore(arguments.state / STORE_FILE)
         compiler = Compiler(arguments.state / "tmp", arguments.node)
         generations = Generations(arguments.state / "snapshots")
@@ -234,9 +236,8 @@ def _controller(arguments: argparse.Namespace) -> int:
         audits: list[AuditWriter] = []
 
         def open_audit(tell: Callable[[str], None]) -> Put:
-            audits.append(AuditWriter(
-                AuditLog(arguments.state / AUDIT_FOLDER), unix_s, role="controller", pid=os.getpid(), build=_build(), on_state=tell
-            ))
+            log = AuditLog(arguments.state / AUDIT_FOLDER)
+            audits.append(AuditWriter(log, unix_s, role="controller", pid=os.getpid(), build=_build(), on_state=tell))
             return audits[-1].put
 
         def read_folder() -> Mapping[str, str] | None:
@@ -313,7 +314,7 @@ def _desk(arguments: argparse.Namespace) -> int:
 
     async def live() -> None:
         links = DeskLinks()
-        control = ChildWire(socket.socket(fileno=arguments.wire), links.take)
+        control = ChildWire(socket.socket(fileno=arguments.wire), links.take, build=_build())
         store = SqliteStore(arguments.state / STORE_FILE)
         try:
             serving = run_desk(

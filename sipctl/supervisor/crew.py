@@ -48,6 +48,7 @@ class Settings:
     slot_bytes: int = 0
     watch: bool = False  # apply the folder by itself whenever it is saved
     roles: tuple[str, ...] = ("controller", "desk")
+    build: str = ""  # version of our code
     routers: int = 1  # slots, fixed until everything has ended
 
 
@@ -98,6 +99,7 @@ class Crew:
         self.solo: dict[str, Child] = {}  # controller and desk
         self.backoff = {role: Backoff() for role in (*settings.roles, "router")}
         self.wanted_api = settings.api
+        self.build = settings.build
         self.python = sys.executable  # whose build of sipctl new children run
         self.orders: tuple[LocalOrder, ...] = ()  # given on this node, and not taken by a controller yet
         self._settings = settings
@@ -178,7 +180,7 @@ class Crew:
 
     def open_sockets(self, listens: Sequence[Listen]) -> None:
         """Raises: ListenError if one cannot be opened."""
-        self.sockets = open_sockets(listens)
+        self.sockets = open_sockets(listens, len(self.slots), self._note)
         self.listens = tuple(listens)
         for spare in self.spares:
             self._give_to_keep(spare)

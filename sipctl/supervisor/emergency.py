@@ -6,6 +6,7 @@ that no rule forbids, it is written to STATE, told to every router, and answered
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -158,6 +159,7 @@ class Emergency:
             Worker(crew.name(child), child.pid, child.is_at_work, child.build, round(max(now_s - child.beat_s, 0.0), 3))
             for child in crew.children()
         )
+        workers = (Worker("supervisor", os.getpid(), True, crew.build), *workers)
         silent = tuple(slot.router_name for slot in crew.slots if slot.number not in case.seen)
         seen = tuple(case.seen[slot] for slot in sorted(case.seen))
         return Picture(workers, seen, self._book.orders, self._troubles(), self._serves(), silent)

@@ -135,10 +135,11 @@ class ChildWire:
 
     def __init__(
         self, sock: socket.socket, on_link: Callable[[str, socket.socket], None],
-        on_news: Callable[[wire.Troubles | wire.Story], None] | None = None,
+        on_news: Callable[[wire.Troubles | wire.Story], None] | None = None, build: str = "",
     ) -> None:
         self.stopped = asyncio.Event()
         self._on_news = on_news
+        self._build = build
         self._link = PacketLink(sock, "supervisor")
         self._on_link = on_link
 
@@ -150,7 +151,7 @@ class ChildWire:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stopped.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # of a terminal: the supervisor decides
-        self.say(wire.Booted(role, os.getpid()))
+        self.say(wire.Booted(role, os.getpid(), self._build))
         beside = [asyncio.ensure_future(self.beat()), asyncio.ensure_future(self.listen())]
         try:
             await work
