@@ -77,9 +77,10 @@ class DeskAudit:
         self._writer.put(AuditEntry(kind, op, actor, text, self._wall_s(), **more))
 
     def operation(self, done: Operation) -> None:
-        """Something the desk did itself: a token made or ended."""
+        """Something the desk did itself, a token made or ended; or hands to the controller, which records what becomes of it."""
+        kind, text = ("operation", done.text) if done.is_over else ("asked", f"{done.actor} asks for {done.op}")
         self.put(
-            "operation", done.op, done.actor, done.text, outcome=done.status, reason=done.reason, id=done.id, args=done.args,
+            kind, done.op, done.actor, text, outcome=done.status, reason=done.reason, id=done.id, args=done.args,
             dry_run=done.dry_run, force=done.force,
         )  # fmt: skip
 

@@ -58,7 +58,7 @@ class DeskState:
         self.view: View | None = None
         self.sender: Sender | None = None
         self.ages: CallAges | None = None
-        self.audited: Callable[[Operation], None] = lambda operation: None  # told what the desk itself did
+        self.audited: Callable[[Operation], None] = lambda operation: None  # told what is asked, and what the desk itself did
         self.audit_head: Callable[[], Mapping[str, Any]] = dict
         self.lost_operations = 0
         self.unsaved_operations = 0
@@ -215,6 +215,7 @@ class DeskState:
         kept = {key: value for key, value in args.items() if key != "files"}  # a plan stands in its revision
         changed = self._changed[identifier] = asyncio.Event()
         self._put(Operation(identifier, op, kept, actor.name, reason, self.wall_s(), "running", dry_run=dry_run, force=force))
+        self.audited(self._operations[identifier])
         try:
             self.sender.send(data)
         except OSError as error:
