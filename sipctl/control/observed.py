@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from sipctl.control.ports import CallReport, Observe, SbcObservation
@@ -32,6 +33,7 @@ SIGN_S: Final = 60.0  # a sign stands at least so long
 QUIET_EXPECTED: Final = 10.0  # calls a trunk would usually have sent while it was quiet, before that is an alarm
 QUIET_BASE_S: Final = 300.0  # a trunk's usual rate is known after so long with calls
 MAX_TOLD: Final = 5  # SIP codes shown of a window
+MAX_SHOWN: Final = 4096  # windows kept as they are shown
 
 _NO_WINDOWS: Final = tuple(Window() for _ in SPANS)
 _NEVER: Final = float("-inf")
@@ -335,7 +337,8 @@ def shown(windows: tuple[Window, ...]) -> dict[str, Any]:
     return {span: shown_window(window) for span, window in zip(SPANS, windows, strict=True)}
 
 
-def shown_window(window: Window) -> dict[str, Any]:
+@lru_cache(maxsize=MAX_SHOWN)  # views are made more often than reports come
+def shown_window(window: Window) -> Mapping[str, Any]:
     """One window: ratios 0 to 1 or null without samples, delays in seconds."""
     return {
         "calls": window.calls, "n": window.attempts, "asr": _rounded(window.asr), "ner": _rounded(window.ner),
@@ -357,7 +360,7 @@ def shown_doubt(watch: Watch, sbc: str) -> dict[str, Any] | None:
             "until_unix_s": doubt.until_unix_s}  # fmt: skip
 
 
-def shown_of(watch: Watch, kind: str, name: str) -> dict[str, Any] | None:
+def shown_of(watch: Watch, kind: str, name: str) -> Mapping[str, Any] | None:
     """The last five minutes of a subject, for lists; None where nobody can tell."""
     if watch.report is None or watch.blind:
         return None
