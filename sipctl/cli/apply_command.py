@@ -15,7 +15,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from sipctl.cli.client import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, ApiProblemError, Client, segment, stop
+from sipctl.cli.canary_commands import CanaryForOption, CanaryHoldOption, CanaryOption, canary_body
+from sipctl.cli.client import EXIT_OK, EXIT_REFUSED, ApiProblemError, Client, segment, stop
 from sipctl.cli.findings import print_findings
 from sipctl.cli.folder import known_base, read_plan, remember_base
 from sipctl.cli.operate import carry_out
@@ -84,7 +85,9 @@ def apply(
     commit: Annotated[str | None, typer.Option(help="Where the folder comes from; the history keeps it.", metavar="ID")] = None,
     despite: Annotated[list[Despite], typer.Option(help="Apply although the plan's own tests fail; an alarm says so.")] = [],  # noqa: B006
     again: AgainOption = False,
-    canary: Annotated[str | None, typer.Option(help="Not built yet: to a share of callers first.", metavar="SHARE")] = None,
+    canary: CanaryOption = None,
+    canary_for: CanaryForOption = None,
+    canary_hold: CanaryHoldOption = False,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     force: ForceOption = [],  # noqa: B006
@@ -92,18 +95,19 @@ def apply(
     state: StateOption = None,
 ) -> None:
     """Make the folder the live plan: checked, tested, shown, kept as a revision, carried by every router; or nothing changes."""
-    if canary is not None:
-        stop(EXIT_USAGE, "--canary is not built yet", "apply without it; `sipctl rollback REV` goes back")
+    first = canary_body(canary, canary_for, canary_hold)
     files = read_plan(folder)
     where = state_dir(state)
     client = Client.find(where)
     if base is None:
         base = known_base(folder, where)
         base = _first_base(client, files) if base is None else base
-    body = {"files": files, "commit": commit, "despite": [word.value for word in despite], "again": again}
+    body = {"files": files, "commit": commit, "despite": [word.value for word in despite], "again": again, **first}
     number = _show_and_do(_Change(client, "/v1/revisions", body, reason, force, timeout, folder), base, dry_run, yes)
     if number is not None:
         remember_base(folder, where, number)
+        if canary is not None:
+            say("sipctl canary show tells how it goes; grow, promote and abort change it")
 
 
 def rollback(

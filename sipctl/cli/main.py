@@ -19,6 +19,7 @@ from sipctl.cli import (
     apply_command,
     audit_commands,
     calls_commands,
+    canary_commands,
     check_command,
     demo,
     diff_command,
@@ -45,7 +46,8 @@ from sipctl.errors import SipctlError
 
 PARTS: Final = (
     run_command, demo, check_command, route_command, schema_command, status_commands, group_commands, op_commands,
-    entity_commands, overlay_commands, diff_command, numbers_commands, apply_command, revision_commands, token_commands, doctor,
+    entity_commands, overlay_commands, diff_command, numbers_commands, apply_command, canary_commands, revision_commands,
+    token_commands, doctor,
     replay_command, fmt_command, import_commands, audit_commands, alert_commands, calls_commands, not_built,
 )  # fmt: skip
 

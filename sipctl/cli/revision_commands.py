@@ -52,12 +52,13 @@ def show(
     if output is Output.json:
         print_json(body if files else {**body, "files": sorted(body["files"])})
         return
-    live = "never live: the apply that kept it did not get that far"
+    live = body.get("ended") or "never live: the apply that kept it did not get that far"
     facts = (
         ("revision", body["number"]), ("by", body["author"]), ("reason", body["reason"]), ("commit", body["commit"]),
         ("kept", when(body["at_unix_s"])), ("live since", when(body["live_at_unix_s"]) if body["live_at_unix_s"] else live),
         ("made from", body["base"]), ("back to", body.get("rollback_to")), ("despite", ", ".join(body.get("despite") or ())),
         ("again", "rolled back before, and applied all the same" if body.get("again") else None),
+        ("canary", f"{body['canary'] / 10:g}% of the callers had it first" if body.get("canary") else None),
         ("content", (body.get("content") or "")[:16]), ("files", len(body["files"])),
     )  # fmt: skip
     for name, value in facts:
@@ -75,5 +76,12 @@ def _said(entry: Mapping[str, Any]) -> str:
     """The reason, and what is unusual about the revision."""
     marks = [f"back to {entry['rollback_to']}"] if entry.get("rollback_to") else []
     marks += [f"despite {', '.join(entry['despite'])}"] if entry.get("despite") else []
-    marks += ["never live"] if entry.get("live_at_unix_s") is None else []
+    marks += [_unlived(entry)] if entry.get("live_at_unix_s") is None else []
     return f"{entry['reason']} ({'; '.join(marks)})" if marks else str(entry["reason"])
+
+
+def _unlived(entry: Mapping[str, Any]) -> str:
+    """Why a revision never was live."""
+    if entry.get("fell"):
+        return "rolled back by canary"
+    return ("canary aborted" if entry.get("ended") else "as a canary") if entry.get("canary") else "never live"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sipctl.cli.canary_commands import line as canary_line
 from sipctl.cli.client import EXIT_UNHEALTHY, Client, segment
 from sipctl.cli.entity_commands import print_entities, print_switched, section_of
 from sipctl.cli.local_status import local_status
@@ -118,6 +119,8 @@ def _print_status(body: Mapping[str, Any]) -> None:
     if glass:
         until = when(glass["until_unix_s"])
         say(f"!! THE GLASS IS BROKEN by {glass['by']} until {until}: {glass['reason']} (sipctl break-glass off)")
+    if body.get("canary"):
+        say(f"canary: {canary_line(body['canary'])} (sipctl canary show)")
     if body.get("folder_differs"):
         say(f"folder differs from live revision {body.get('revision')}: sipctl diff")
     rows = [

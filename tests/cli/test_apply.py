@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from sipctl.control.ports import Answer, Command, Revision
 from tests.api.support import ThreadedDesk
 from tests.cli.support import Shell
@@ -150,9 +152,36 @@ def test_an_apply_that_only_some_routers_have_ends_with_4_and_says_who_is_missin
     assert desk.controller.commands[-1].id in ended.out + ended.err
 
 
-def test_canary_is_refused_before_anything_is_sent(desk: ThreadedDesk, shell: Shell, tmp_path: Path) -> None:
-    ended = shell("apply", str(a_folder(tmp_path / "mine")), "--reason", "x", "--canary", "5%")
-    assert ended.code == 2 and "not built yet" in ended.err and desk.controller.commands == []
+@pytest.mark.parametrize(
+    ("words", "args"),
+    [
+        (["5%"], {"canary": 50}),
+        (["0.5%", "--canary-for", "2h"], {"canary": 5, "canary_for_s": 7200.0}),
+        (["25%", "--canary-hold"], {"canary": 250, "canary_for_s": None}),
+    ],
+)
+def test_apply_to_a_share_of_the_callers_first(
+    desk: ThreadedDesk, shell: Shell, tmp_path: Path, words: list[str], args: dict[str, object]
+) -> None:
+    taken(desk, 2)
+    ended = shell("apply", str(a_folder(tmp_path / "mine", "x: 1\n")), "--reason", "x", "--canary", *words)
+    assert ended.code == 0 and "sipctl canary show tells how it goes" in ended.out, ended
+    asked = dict(desk.controller.commands[-1].args)
+    assert {name: asked[name] for name in ("canary", "canary_for_s") if name in asked} == args
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--canary", "5"], ["--canary", "0%"], ["--canary", "100%"], ["--canary-for", "10m"], ["--canary-hold"],
+        ["--canary", "5%", "--canary-for", "10m", "--canary-hold"], ["--canary", "5%", "--canary-for", "soon"],
+    ],
+)  # fmt: skip
+def test_a_canary_that_makes_no_sense_is_refused_before_anything_is_sent(
+    desk: ThreadedDesk, shell: Shell, tmp_path: Path, words: list[str]
+) -> None:
+    ended = shell("apply", str(a_folder(tmp_path / "mine")), "--reason", "x", *words)
+    assert ended.code == 2 and desk.controller.commands == []
 
 
 # -- rollback and history ------------------------------------------------------------------------------------------------------
