@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sipctl.errors import EngineError
 from sipctl.routing.snapshot import Listen
+from sipctl.supervisor.steering import steer
 
 RECEIVE_BUFFER_BYTES = 8 << 20
 BACKLOG = 1024
@@ -33,24 +34,46 @@ class ListenError(EngineError):
     exit_code = 2
 
 
-def open_sockets(listens: Sequence[Listen]) -> list[socket.socket]:
-    """One bound socket per listen, in order.
+def open_sockets(listens: Sequence[Listen], slots: int = 1, note: Callable[[str], object] = str) -> list[socket.socket]:
+    """One bound socket per listen, in order; with several slots once for each, slot after slot.
 
+    A UDP listen has a socket for every slot, and the kernel chooses (`steering`); a TCP listen has one that all accept from.
+
+    Args:
+        note: told why the kernel cannot choose as we do, if so: routers then hand over more.
     Raises: ListenError naming the listen that cannot be opened; none is left open then.
     """
-    opened: list[socket.socket] = []
+    opened: list[list[socket.socket]] = []
     try:
-        opened.extend(open_socket(listen) for listen in listens)  # on an exception what was opened so far stands in the list
+        for listen in listens:
+            opened.append([])
+            _open_for_all(listen, slots, opened[-1], note)
     except ListenError:
-        for sock in opened:
+        for sock in {sock for group in opened for sock in group}:
             sock.close()
         raise
-    return opened
+    return [group[slot] for slot in range(slots) for group in opened]
 
 
-def open_socket(listen: Listen) -> socket.socket:
+def _open_for_all(listen: Listen, slots: int, opened: list[socket.socket], note: Callable[[str], object]) -> None:
+    if slots == 1 or listen.transport == "tcp":
+        opened += [open_socket(listen)] * slots
+        return
+    open_socket(listen).close()  # sockets bound together would also go together with those of another program of this user
+    for slot in range(slots):
+        opened.append(open_socket(listen, together=True))
+        if slot == 0:
+            try:
+                steer(opened[0], slots)
+            except OSError as error:
+                note(f"listen {listen.name}: the kernel cannot choose between routers ({error.strerror}); they hand over instead")
+
+
+def open_socket(listen: Listen, *, together: bool = False) -> socket.socket:
     """The bound socket of one listen; a TCP socket listens already.
 
+    Args:
+        together: others of ours are bound to the same address.
     Raises: ListenError with a hint.
     """
     six = ":" in listen.host
@@ -60,6 +83,8 @@ def open_socket(listen: Listen) -> socket.socket:
     try:
         sock.setblocking(False)
         _tune(sock, six=six, stream=stream, dscp=listen.dscp)
+        if together:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((listen.host, listen.port))
         if stream:
             sock.listen(BACKLOG)

@@ -74,7 +74,7 @@ def test_what_names_no_call_stays_with_its_reader() -> None:
 def test_a_call_id_of_our_own_is_owned_by_its_maker(mark: str, slots: int) -> None:
     for slot in range(slots):
         call_id = own_call_id(mark.encode(), b"192.0.2.1", slots, slot)
-        assert call_id.startswith(mark.encode())
+        assert mark.encode() in call_id
         assert owner_of_call(call_id, slots) == slot
 
 

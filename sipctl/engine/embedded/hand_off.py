@@ -1,8 +1,11 @@
 """One of several routers of a machine: what it reads and does not own goes to the owner's door, what it owns comes by its own.
 
-Who sees what. `HandOff` stands between the driver and the call core. All routers read the same sockets; whose a message is, says
-its Call-ID (`call/owner.py`). A datagram that is another's leaves for that slot's door (a datagram socketpair, `shared.py`) with
-its source and the socket it came by, and the owner answers on that socket itself. A connection belongs to the router that
+Who sees what. `HandOff` stands between the driver and the call core. Whose a message is, says its Call-ID (`call/owner.py`). Each
+slot has its own socket on every UDP listen, and the kernel finds the owner of nearly every datagram (`supervisor/steering.py`);
+what it does not find, what a kernel without that help spreads anyhow, and what comes over connections, is handed over here.
+
+A datagram that is another's leaves for that slot's door (a datagram socketpair, `shared.py`) with its source and the listen it
+came by, and the owner answers on its own socket of that listen. A connection belongs to the router that
 accepted or opened it; a message from it that is another's takes the number of the connection along, the owner's core knows the
 connection by a number of its own (from ELSEWHERE_BASE on), and what it sends there goes back through the door of the
 connection's owner. When a connection ends, everybody who was handed something of it hears so; when its router ends, its successor
@@ -37,6 +40,7 @@ from sipctl.health.together import Together
 from sipctl.routing.board import Board
 from sipctl.sip.framing import MAX_MESSAGE_BYTES
 
+ATTEND_S: Final = 0.05  # between two looks at the board
 MAX_TOGETHER: Final = 8  # messages in one packet
 MAX_PACKET_BYTES: Final = 32 << 10  # of several; one message may be longer
 MAX_WAITING: Final = 4096  # records for connections that wait for room at one door
@@ -74,6 +78,7 @@ class HandOff:
         self._slots = shared.slots
         self._board = board
         self._together = core.judge if isinstance(core.judge, Together) else None
+        self._attend_due_s = 0.0
         self._birth = int.from_bytes(os.urandom(4), "little")
         self._inbox = socket.socket(fileno=os.dup(shared.reads[slot]))
         self._doors = [socket.socket(fileno=os.dup(fd)) for fd in shared.writes]
@@ -123,11 +128,14 @@ class HandOff:
         self.flush()
 
     def attend(self, now_s: float, *, is_live: bool) -> None:
-        """Duties, every few milliseconds: who leads, what is known of the SBCs, what this router's calls show.
+        """Duties, every ATTEND_S: who leads, what is known of the SBCs, what this router's calls show.
 
         Args:
             is_live: this router holds a snapshot, so others may count on it.
         """
+        if now_s < self._attend_due_s:
+            return
+        self._attend_due_s = now_s + ATTEND_S
         together = self._together
         if is_live:
             if together is not None:

@@ -165,7 +165,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Assign(msgspec.Struct, tag="assign", frozen=True):
-    """Take this slot. Descriptors: one socket per listen, what is shared (`shared.py`), then those of `sources`, best first."""
+    """Take this slot. Descriptors: each slot's socket per listen, what is shared (`shared.py`), then those of `sources`."""
 
     slot: int
     name: str  # "r1" …
