@@ -142,7 +142,7 @@ def _report(sock: socket.socket) -> tuple[wire.Report, list[int]]:
 
 def _keep(report: wire.Report, fds: list[int], found: Inheritance) -> None:
     """Sockets and memory from the first who has them, a router before a spare; the newest snapshot that a router holds."""
-    count = len(report.listens)
+    count = len(report.listens) * report.slots
     size = fd_count(report.slots)
     if not count or len(fds) < count + size:
         wire.close_all(fds)

@@ -192,8 +192,9 @@ class Router:
         self._failpoints = failpoints
         self._orders = assign.orders
         count = len(assign.listens)
-        self._sockets = [socket.socket(fileno=fd) for fd in fds[:count]]
-        self._shared = from_fds(assign.slots, fds[count:])
+        self._all_sockets = [socket.socket(fileno=fd) for fd in fds[: count * assign.slots]]
+        self._sockets = self._all_sockets[count * assign.slot :][:count]
+        self._shared = from_fds(assign.slots, fds[count * assign.slots :])
         self._source_fds = list(fds)
         memory_fd = self._shared.memories[assign.slot]
         memory = mmap.mmap(memory_fd, os.fstat(memory_fd).st_size)
@@ -263,7 +264,7 @@ class Router:
                 continue
             self._generation = source.name
             break
-        wire.close_all(self._source_fds[len(self._assign.listens) + len(self._shared.fds) :])
+        wire.close_all(self._source_fds[len(self._all_sockets) + len(self._shared.fds) :])
         return faults
 
     def _take(self, table: Table, state: RoutingState) -> None:
@@ -411,7 +412,7 @@ class Router:
         if old is not None:
             self._driver.unwatch(old)
         self._watch_wire()
-        fds = [sock.fileno() for sock in self._sockets] + self._shared.fds
+        fds = [sock.fileno() for sock in self._all_sockets] + self._shared.fds
         holding = None
         memory = None
         if (state := self._state) is not None:
