@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import sipctl
 from sipctl.call import wire
 from sipctl.errors import SipSyntaxError
 from sipctl.sip import message as reader
@@ -110,7 +111,7 @@ def test_every_limit_of_the_scanner_leaves_the_message() -> None:
 
 
 def test_limits_are_the_readers_own() -> None:
-    source = Path(__file__).parent.parent.parent.joinpath("sipctl/sip/_scan.c").read_text()
+    source = Path(sipctl.__file__).parent.joinpath("sip/_scan.c").read_text()
     defined = dict(re.findall(r"^#define (MAX_HEAD_BYTES|MAX_LINES) (\d+)", source, re.MULTILINE))
     assert defined == {"MAX_HEAD_BYTES": str(reader.MAX_HEAD_BYTES), "MAX_LINES": str(reader.MAX_LINES)}
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from types import ModuleType
 
-ROOT = Path(__file__).parent.parent.parent
+import sipctl
+
+ROOT = Path(sipctl.__file__).parent.parent
 FLAGS = (
     "-std=gnu11",
     "-D_GNU_SOURCE",
