@@ -272,7 +272,7 @@ class Core:
                 return
         self.heard_s = now_s
         if data.startswith(b"SIP/2.0 "):
-            self._response(data)
+            self._response(data, host, party)
         elif data[:1] in _LINE_ENDS:
             data = data.lstrip(b"\r\n")
             if data:
@@ -459,7 +459,7 @@ class Core:
         extra = (wire.ALLOW, wire.reason_line(111))
         self.send(socket, wire.reply(message, up.line, 405, to_tag=self.own_tag(up.key), extra=extra), address)
 
-    def _response(self, data: bytes) -> None:
+    def _response(self, data: bytes, host: str, party: Party) -> None:
         light = light_response(data)
         if light is not None:
             status, branch, method, start, stop = light
@@ -468,7 +468,9 @@ class Core:
                 try:
                     for attempt in relay.attempts:
                         if attempt.branch == branch:
-                            if method == relay.method:
+                            if host != attempt.address[0] and not self._speaks_for(party, attempt):
+                                self.count("responses_from_elsewhere")
+                            elif method == relay.method:
                                 self.forwarder.on_response(relay, attempt, status, data, data[:start] + data[stop:])
                             elif method == b"CANCEL":
                                 self.forwarder.on_cancel_response(attempt)
@@ -476,9 +478,23 @@ class Core:
                 except SipSyntaxError:
                     self.count("responses_malformed")
                 return
-        self._unusual_response(data)
+        self._unusual_response(data, host, party)
 
-    def _unusual_response(self, data: bytes) -> None:
+    def _speaks_for(self, party: Party, attempt: Attempt) -> bool:
+        """Whether a source may answer what was sent to another address: of the same pair, or of one trunk."""
+        assert self.snapshot is not None
+        asked, port = attempt.address
+        listen = self._listen_of.get(self.listen_socket(attempt.socket))
+        other = self.snapshot.identify(asked, port, listen, self.is_stream(attempt.socket))
+        if other is None:
+            return False
+        return (
+            (other.pair is not None and other.pair == party.pair)
+            or not set(other.trunks).isdisjoint(party.trunks)
+            or any(one in party.retired for one in other.retired)
+        )
+
+    def _unusual_response(self, data: bytes, host: str, party: Party) -> None:
         """A response written in an uncommon way, for a probe, or for nothing we know."""
         try:
             message = parse(data)
@@ -491,15 +507,15 @@ class Core:
                     self._take_changes()
                 return
             method = message.cseq()[1]
-            if method == relay.method:
-                for attempt in relay.attempts:
-                    if attempt.branch == branch:
+            for attempt in relay.attempts:
+                if attempt.branch == branch:
+                    if host != attempt.address[0] and not self._speaks_for(party, attempt):
+                        self.count("responses_from_elsewhere")
+                    elif method == relay.method:
                         self.forwarder.on_response(relay, attempt, message.status, data, _without_top_via(message))
-                        return
-            elif method == b"CANCEL":
-                for attempt in relay.attempts:
-                    if attempt.branch == branch:
+                    elif method == b"CANCEL":
                         self.forwarder.on_cancel_response(attempt)
+                    return
         except SipSyntaxError:
             self.count("responses_malformed")
 

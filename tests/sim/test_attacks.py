@@ -9,9 +9,10 @@ import pytest
 from sipctl.testing.caller import Script
 from sipctl.testing.ledger import CallNote
 from sipctl.testing.party import Dialog
+from sipctl.testing.sbc import ANSWER, Behaviour
 from sipctl.testing.wire import Address, compose, host_port
 from tests.support.world import MONITOR, World
-from tests.support.world_plan import FRA_A, INSIDE, OUTSIDE, SALES, STRANGER
+from tests.support.world_plan import AMS_A, FRA_A, FRA_B, INSIDE, OUTSIDE, SALES, STRANGER
 
 ELSEWHERE = "192.0.2.99"
 LONG = Script(then=((120.0, "BYE"),))
@@ -155,3 +156,70 @@ def test_a_strangers_requests_in_a_dialog_he_has_seen_are_not_answered() -> None
     attack.world.run(2.0)
     assert not [data for to, data in attack.world.unclaimed if to[0] == STRANGER[0]]
     attack.assert_harmless()
+
+
+RINGS_FIVE_SECONDS = Behaviour(final_s=5.0)
+FORGED_STATUSES = (100, 180, 200, 302, 404, 486, 503, 603)
+
+
+def _forged_response(invite: bytes, status: int, to_tag: str) -> bytes:
+    """An answer to a request of the router's, Via lines, branch and all: as an SBC that saw it would write it."""
+    kept = [
+        line for line in invite.split(b"\r\n") if line.startswith((b"Via:", b"From:", b"Call-ID:", b"CSeq:", b"Record-Route:"))
+    ]
+    to = next(line for line in invite.split(b"\r\n") if line.startswith(b"To:"))
+    to += b"" if b";tag=" in to else b";tag=" + to_tag.encode()
+    contact = f"Contact: <sip:x@{ELSEWHERE}>".encode()
+    return b"\r\n".join((b"SIP/2.0 %d Forged" % status, *kept, to, contact, b"Content-Length: 0", b"", b""))
+
+
+@pytest.mark.parametrize("source", [AMS_A, MONITOR, STRANGER])
+def test_the_branch_of_a_live_call_is_worth_nothing_to_whom_it_was_not_sent(source: Address) -> None:
+    attack = Attack()
+    world = attack.world
+    seen: list[bytes] = []
+
+    def watch(sender: Address, to: Address, data: bytes) -> bool:
+        if sender == INSIDE and data.startswith((b"INVITE", b"BYE", b"INFO")):
+            seen.append(data)
+        return False
+
+    world.network.drop = watch
+    for behaviour, after_s in ((RINGS_FIVE_SECONDS, 0.3), (ANSWER, 2.0)):
+        for name in ("fra-a", "fra-b"):
+            world.sbcs[name].behave = behaviour
+        placed = world.call(script=LONG)
+        world.run(after_s)
+        assert seen, "the router's own messages were seen"
+        for number, status in enumerate(FORGED_STATUSES * 2):
+            for message in seen:
+                world.send_raw(
+                    source, INSIDE if source != MONITOR else OUTSIDE, _forged_response(message, status, f"forged{number}")
+                )
+        world.run(1.0)
+        assert placed.final == (200 if placed.is_up else None), "what was forged reached the caller"
+        assert not [tag for tag in placed.tags if tag.startswith("forged")]
+        attack.notes.append(placed)
+    world.run(10.0)
+    assert not [to for to, _ in world.unclaimed if to[0] in (ELSEWHERE, STRANGER[0])]
+    attack.assert_harmless()
+
+
+def test_the_sibling_of_an_sbc_may_answer_for_it() -> None:
+    world = World()
+    world.run(3.0)
+    seen: list[bytes] = []
+
+    def takes(sender: Address, to: Address, data: bytes) -> bool:
+        is_invite = to == FRA_A and data.startswith(b"INVITE")
+        if is_invite:
+            seen.append(data)
+        return is_invite
+
+    world.network.drop = takes
+    world.invariants.judges_parties = False
+    placed = world.call()
+    world.run(0.3)
+    world.send_raw(FRA_B, INSIDE, _forged_response(seen[0], 486, "sibling"))
+    world.run(1.0)
+    assert placed.final == 486, world.tail()
