@@ -278,7 +278,7 @@ class Router:
     def _publish(self, publication: Publish, fds: list[int]) -> None:
         """Take a publication; one that brings a table is checked in steps, between calls, and nothing else is read meanwhile."""
         if fds and self._snapshot is not None:
-            self._taking = publication, self._tables.taking_all(fds)
+            self._taking = publication, self._tables.taking_all(fds[:])
             fds.clear()
             self._driver.has_work = True
             self._driver.idle_until_s = 0.0

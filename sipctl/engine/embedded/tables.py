@@ -83,13 +83,12 @@ class Tables:
         return table
 
     def taking_all(self, fds: list[int]) -> Generator[None, None, None]:
-        """Take several tables, one after the other; takes every descriptor over, also if it is closed early."""
-        left = fds[:]
+        """Take several tables, one after the other; from its first step on it owns the descriptors and the list."""
         try:
-            while left:
-                yield from self.taking(left.pop(0))
+            while fds:
+                yield from self.taking(fds.pop(0))
         finally:
-            for fd in left:
+            for fd in fds:
                 os.close(fd)
 
     def table(self, name: str) -> Table | None:
