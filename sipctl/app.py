@@ -171,13 +171,14 @@ def _router(arguments: argparse.Namespace) -> int:
     from sipctl.health.together import Together
     from sipctl.routing.board import Board
     from sipctl.routing.snapshot import Listen
+    from sipctl.supervisor.failpoints import doomed
 
     def make_core(
         slot: int, listens: Sequence[Listen], memory: memoryview, entropy: bytes, offset_s: float, failpoints: frozenset[str],
         board: Board | None,
     ) -> RouterCore:
         judge = Judge(int.from_bytes(entropy[-8:], "little"))
-        return ObservedCore(
+        core = ObservedCore(
             slot=slot,
             sockets=tuple(listens),
             memory=memory,
@@ -187,6 +188,8 @@ def _router(arguments: argparse.Namespace) -> int:
             failpoints=failpoints,
             board=board,
         )
+        router_core: RouterCore = doomed(core) if failpoints else core
+        return router_core
 
     takeover = socket.socket(fileno=arguments.takeover) if arguments.takeover >= 0 else None
     failpoints = frozenset(filter(None, os.environ.get("SIPCTL_FAILPOINTS", "").split(",")))

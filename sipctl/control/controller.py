@@ -81,7 +81,7 @@ from sipctl.control.world import (
     World,
 )
 from sipctl.errors import SipctlError, StoreError
-from sipctl.routing.snapshot import RoutingState
+from sipctl.routing.snapshot import Decision, RoutingState
 
 TICK_S: Final = 0.1
 VIEW_S: Final = 1.0
@@ -177,6 +177,7 @@ class Controller:
         self._auto: AutoApply | None = None
         if around.folder_changes is not None:
             self._auto = AutoApply(self._plans, around.read_folder, self._apply, self._put)
+        self._told_decisions: Mapping[str, Decision] | None = None  # as routers were told last
         self._told_revision = 0  # the newest one that routers were told, that all of them carry, that is on disk
         self._carried_revision = 0
         self._written_revision = 0
@@ -414,8 +415,14 @@ class Controller:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Tell(state, link):
+                is_decision = self._told_decisions is not None and state.decisions != self._told_decisions
+                self._told_decisions = state.decisions
+                if is_decision:
+                    self._around.reached("decision-made")
                 for number in self._routers if link is None else (link,):
                     self._publish(number, state)
+                if is_decision:
+                    self._around.reached("decision-published")
                 if state.revision != self._told_revision:
                     self._told_revision = state.revision
                     self._around.reached("apply-published")
@@ -426,6 +433,7 @@ class Controller:
                 self._store.save_wishes(wishes)
             case Record(record):
                 self._store.append(record)
+                self._around.reached("decision-recorded")
             case SaveTerm(term):
                 self._store.save_term(term)
             case Say(notice):
