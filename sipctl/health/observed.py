@@ -3,7 +3,8 @@
 Who sees what: the desk joins what routers tell of each call and adds it here; nothing of it costs a router anything. Each subject
 (an SBC, a pair, a tenant, an entry point, a trunk) has three rings of buckets, for one minute, five minutes and an hour. A window
 is the bucket of now and those before it, so it is at most one bucket shorter than its name says; the sum of a ring is kept
-beside it, so reading a window costs the same however much was called.
+beside it, so reading a window costs the same however much was called. Counting touches what is fresh alone; every ten seconds
+that goes into the rings.
 
 Of SBCs and pairs every attempt is counted, of tenants, entry points and trunks every call. The ratios leave out what says nothing
 of the far end: 503 with Retry-After (busy is not dead) and calls that sipctl itself turned away.
@@ -31,7 +32,8 @@ SPANS: Final = ("1m", "5m", "1h")
 BUCKETS_1M: Final = 6
 BUCKETS_5M: Final = 10
 BUCKETS_1H: Final = 12
-MAX_BUCKETS_PER_SUBJECT: Final = BUCKETS_1M + BUCKETS_5M + BUCKETS_1H
+FRESH_S: Final = 10.0  # counted by itself before it goes into the rings; every bucket's width is a multiple of it
+MAX_BUCKETS_PER_SUBJECT: Final = BUCKETS_1M + BUCKETS_5M + BUCKETS_1H + 1  # and what is fresh
 MAX_CODES: Final = 24  # different SIP codes in a bucket; further ones count as OTHER_CODE
 OTHER_CODE: Final = 999
 SILENCE: Final = 0  # instead of a SIP code
@@ -199,33 +201,31 @@ class Observed:
 
     def __init__(self, limits: Mapping[str, int] = LIMITS) -> None:
         self._limits = limits
-        self._subjects: dict[str, OrderedDict[str, list[_Ring]]] = {kind: OrderedDict() for kind in KINDS}
+        self._subjects: dict[str, OrderedDict[str, _Subject]] = {kind: OrderedDict() for kind in KINDS}
         self.evicted = 0  # subjects forgotten because their kind was full
 
     def add(self, kind: str, name: str, result: Result, code: int, now_s: float) -> None:
         """Count one call or attempt; `code`: what it was answered with, SILENCE or TRANSPORT_ERROR."""
-        for ring in self._rings(kind, name, now_s):
-            ring.add(int(result), now_s)
-            if result is not Result.ANSWERED:
-                ring.add_code(code)
+        subject = self._subject(kind, name, now_s)
+        subject.fresh[result] += 1
+        if result is not Result.ANSWERED:
+            subject.add_code(code)
 
     def add_pdd(self, kind: str, name: str, pdd_s: float, now_s: float) -> None:
         """One post-dial delay."""
-        at = _PDD + bin_of(pdd_s)
-        for ring in self._rings(kind, name, now_s):
-            ring.add(at, now_s)
+        self._subject(kind, name, now_s).fresh[_PDD + bin_of(pdd_s)] += 1
 
     def add_early(self, kind: str, name: str, by: EndedBy, now_s: float) -> None:
         """An answered call ended within EARLY_S."""
-        for ring in self._rings(kind, name, now_s):
-            ring.add(_EARLY + int(by), now_s)
+        self._subject(kind, name, now_s).fresh[_EARLY + by] += 1
 
     def windows(self, kind: str, name: str, now_s: float) -> tuple[Window, ...]:
         """What a subject showed over each of SPANS; empty ones of one that was never heard of."""
-        rings = self._subjects[kind].get(name)
-        if rings is None:
+        subject = self._subjects[kind].get(name)
+        if subject is None:
             return tuple(Window() for _ in SPANS)
-        return tuple(ring.window(now_s) for ring in rings)
+        subject.settle(now_s)
+        return tuple(ring.window(now_s, subject.fresh, subject.fresh_codes) for ring in subject.rings)
 
     def names(self, kind: str) -> tuple[str, ...]:
         """Who was heard of, most recently heard last."""
@@ -234,71 +234,106 @@ class Observed:
     def forget_silent(self, now_s: float) -> None:
         """Drop subjects of which nothing is left in any window; call it every few minutes."""
         for known in self._subjects.values():
-            for name in [name for name, rings in known.items() if not rings[-1].has_any(now_s)]:
+            for name in [name for name, subject in known.items() if not subject.has_any(now_s)]:
                 del known[name]
 
     def buckets(self) -> int:
         """How many buckets are held; at most MAX_BUCKETS_PER_SUBJECT for each subject."""
-        return sum(ring.held() for known in self._subjects.values() for rings in known.values() for ring in rings)
+        return sum(subject.held() for known in self._subjects.values() for subject in known.values())
 
-    def _rings(self, kind: str, name: str, now_s: float) -> list[_Ring]:
+    def _subject(self, kind: str, name: str, now_s: float) -> _Subject:
         known = self._subjects[kind]
-        rings = known.get(name)
-        if rings is None:
+        subject = known.get(name)
+        if subject is None:
             if len(known) >= self._limits[kind]:
                 known.popitem(last=False)
                 self.evicted += 1
-            rings = known[name] = [
-                _Ring(60.0, BUCKETS_1M, now_s),
-                _Ring(300.0, BUCKETS_5M, now_s),
-                _Ring(3600.0, BUCKETS_1H, now_s),
-            ]
+            subject = known[name] = _Subject(now_s)
         else:
             known.move_to_end(name)
-        return rings
+            subject.settle(now_s)
+        return subject
+
+
+class _Subject:
+    """What is new within the bucket of now, and three rings of what was before.
+
+    Invariant: `fresh` began at or after the begin of every ring's newest bucket, so it lies within one bucket of each: their
+    widths are multiples of FRESH_S.
+    """
+
+    __slots__ = ("_at", "fresh", "fresh_codes", "rings")
+
+    def __init__(self, now_s: float) -> None:
+        self._at = int(now_s // FRESH_S)
+        self.fresh = array("I", bytes(4 * _CELLS))
+        self.fresh_codes: dict[int, int] = {}
+        self.rings = (_Ring(60.0, BUCKETS_1M), _Ring(300.0, BUCKETS_5M), _Ring(3600.0, BUCKETS_1H))
+
+    def settle(self, now_s: float) -> None:
+        """Move what is not new any more into the rings; time that goes back counts as now."""
+        at = int(now_s // FRESH_S)
+        if at <= self._at:
+            return
+        if any(self.fresh):
+            for ring in self.rings:
+                ring.take(self.fresh, self.fresh_codes, self._at * FRESH_S)
+            self.fresh = array("I", bytes(4 * _CELLS))
+            self.fresh_codes = {}
+        self._at = at
+
+    def add_code(self, code: int) -> None:
+        _count(self.fresh_codes, code, 1)
+
+    def has_any(self, now_s: float) -> bool:
+        self.settle(now_s)
+        return any(self.fresh) or self.rings[-1].has_any(now_s)
+
+    def held(self) -> int:
+        return sum(ring.held() for ring in self.rings) + any(self.fresh)
 
 
 class _Ring:
-    """Buckets of one span, and their sum; time that goes back counts as now."""
+    """Buckets of one span, and their sum."""
 
     __slots__ = ("_buckets", "_codes", "_head", "_size", "_sum", "_sum_codes", "_width_s")
 
-    def __init__(self, span_s: float, size: int, now_s: float) -> None:
+    def __init__(self, span_s: float, size: int) -> None:
         self._size = size
         self._width_s = span_s / size
-        self._head = int(now_s // self._width_s)
+        self._head = 0
         self._buckets: list[array[int] | None] = [None] * size
         self._codes: list[dict[int, int] | None] = [None] * size
         self._sum = [0] * _CELLS
         self._sum_codes: dict[int, int] = {}
 
-    def add(self, cell: int, now_s: float) -> None:
-        self._turn(now_s)
+    def take(self, cells: array[int], codes: Mapping[int, int], at_s: float) -> None:
+        """Add what came from `at_s` on, which is never before what was taken last."""
+        self._turn(at_s)
         slot = self._head % self._size
-        bucket = self._buckets[slot]
+        bucket, kept = self._buckets[slot], self._codes[slot]
         if bucket is None:
             bucket = self._buckets[slot] = array("I", bytes(4 * _CELLS))
-        bucket[cell] += 1
-        self._sum[cell] += 1
+        for cell, count in enumerate(cells):
+            if count:
+                bucket[cell] += count
+                self._sum[cell] += count
+        if codes and kept is None:
+            kept = self._codes[slot] = {}
+        for code, count in codes.items():
+            assert kept is not None
+            counted = _count(kept, code, count)
+            self._sum_codes[counted] = self._sum_codes.get(counted, 0) + count
 
-    def add_code(self, code: int) -> None:
-        """To the bucket of now; after `add`."""
-        slot = self._head % self._size
-        codes = self._codes[slot]
-        if codes is None:
-            codes = self._codes[slot] = {}
-        if code not in codes and len(codes) >= MAX_CODES:
-            code = OTHER_CODE
-        codes[code] = codes.get(code, 0) + 1
-        self._sum_codes[code] = self._sum_codes.get(code, 0) + 1
-
-    def window(self, now_s: float) -> Window:
+    def window(self, now_s: float, fresh: array[int], fresh_codes: Mapping[int, int]) -> Window:
+        """Its sum with what is not in it yet."""
         self._turn(now_s)
-        total = self._sum
+        total = [kept + new for kept, new in zip(self._sum, fresh, strict=True)]
+        codes = dict(self._sum_codes)
+        for code, count in fresh_codes.items():
+            codes[code] = codes.get(code, 0) + count
         pdd = total[_PDD:]
-        return Window(
-            tuple(total[:_EARLY]), tuple(total[_EARLY:_PDD]), _most_first(self._sum_codes), tuple(pdd) if any(pdd) else ()
-        )
+        return Window(tuple(total[:_EARLY]), tuple(total[_EARLY:_PDD]), _most_first(codes), tuple(pdd) if any(pdd) else ())
 
     def has_any(self, now_s: float) -> bool:
         self._turn(now_s)
@@ -316,10 +351,11 @@ class _Ring:
 
     def _drop(self, slot: int) -> None:
         bucket, codes = self._buckets[slot], self._codes[slot]
-        if bucket is not None:
-            for cell, count in enumerate(bucket):
-                if count:
-                    self._sum[cell] -= count
+        if bucket is None:
+            return
+        for cell, count in enumerate(bucket):
+            if count:
+                self._sum[cell] -= count
         for code, count in codes.items() if codes is not None else ():
             left = self._sum_codes[code] - count
             if left:
@@ -327,6 +363,13 @@ class _Ring:
             else:
                 del self._sum_codes[code]
         self._buckets[slot] = self._codes[slot] = None
+
+
+def _count(codes: dict[int, int], code: int, count: int) -> int:
+    """Count a code where MAX_CODES different ones may stand; returns the code it was counted as."""
+    counted = code if code in codes or len(codes) < MAX_CODES else OTHER_CODE
+    codes[counted] = codes.get(counted, 0) + count
+    return counted
 
 
 def _most_first(codes: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
