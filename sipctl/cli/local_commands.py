@@ -35,7 +35,7 @@ def give_local(root: Path, wished: LocalWish, *, reason: str, dry_run: bool, for
     try:
         answer = ask(root, give)
     except NobodyError as nobody:
-        complain(f"{nobody.detail}: the order is written to STATE, and given to the routers that live")
+        complain(f"{nobody.detail}: STATE and the routers that live are turned to instead")
         answer = give_alone(root, give)
     tell(answer)
 

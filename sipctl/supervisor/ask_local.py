@@ -123,9 +123,8 @@ def look_alone(root: Path) -> Picture | None:
         book = OrderBook(state.root)
         book.load()
         seen = tuple(sorted(_seen([child for child in routers if child.slot is not None]), key=lambda one: one.slot))
-        builds = {one.pid: one.build for one in seen}
         workers = tuple(
-            Worker("spare" if child.slot is None else f"router-{child.slot}", child.pid, True, builds.get(child.pid, ""))
+            Worker("spare" if child.slot is None else f"router-{child.slot}", child.pid, True, child.build)
             for child in routers
         )
         return Picture(workers, seen, book.orders, {}, False)

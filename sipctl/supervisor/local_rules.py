@@ -69,8 +69,9 @@ def scope_of(give: Give, seen: Sequence[Seen], known: Collection[str], *, serves
 
 def orders_of(give: Give, scope: Scope, actor: str, last: int, at_unix_s: float) -> tuple[LocalOrder, ...]:
     """The orders to take down, numbered from `last` on."""
+    reason = give.reason.strip() + (f" (forced: {', '.join(give.force)})" if give.force else "")
     return tuple(
-        LocalOrder(last + place, group, give.kind, give.to, actor, give.reason.strip(), at_unix_s)
+        LocalOrder(last + place, group, give.kind, give.to, actor, reason, at_unix_s)
         for place, group in enumerate(scope.groups, start=1)
     )
 

@@ -97,6 +97,11 @@ def test_orders_are_numbered_on_and_of_each_group_the_last_is_kept(tmp_path: Pat
     assert sorted(order.number for order in again.orders) == [8, 9]
 
 
+def test_a_rule_that_was_forced_stands_in_the_order() -> None:
+    (order,) = orders_of(replace(FAILOVER, force=("pinned",)), Scope(("acme",), 0, {}), "local:root", 0, 1.0)
+    assert order.reason == "CHG7 (forced: pinned)"
+
+
 def test_what_a_snapshot_holds_leaves_the_book_and_its_number_stays(tmp_path: Path) -> None:
     book = OrderBook(tmp_path)
     book.add([an_order(3), an_order(4, "beta")])
