@@ -110,6 +110,7 @@ def _router(router: RouterSeen) -> dict[str, Any]:
         "pid": router.pid,
         "revision": router.revision,
         "term": router.term,
+        "calls": router.observe.calls if router.observe is not None else 0,
         "seq": router.seq,
     }
 
