@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from sipctl.cli.audit_local import record_local
 from sipctl.cli.client import EXIT_OK, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_UNHEALTHY, EXIT_USAGE, stop
 from sipctl.cli.output import complain, say
 from sipctl.supervisor.ask_local import NobodyError, ask, give_alone
@@ -37,6 +38,8 @@ def give_local(root: Path, wished: LocalWish, *, reason: str, dry_run: bool, for
     except NobodyError as nobody:
         complain(f"{nobody.detail}: STATE and the routers that live are turned to instead")
         answer = give_alone(root, give)
+    if isinstance(answer, End):
+        record_local(root, give, answer)
     tell(answer)
 
 
