@@ -24,7 +24,7 @@ def record_local(root: Path, give: Give, end: End) -> None:
     """Write it down; what the disk refuses is said and stops nothing: in an emergency the order counts."""
     groups = end.body.get("groups")
     entry = AuditEntry(
-        "local", f"local-{give.kind}", f"{_user()} (on the node)", end.text, time.time(), outcome=end.status, reason=give.reason,
+        "local", f"local-{give.kind}", _user(), end.text, time.time(), outcome=end.status, reason=give.reason,
         rule=end.rule, dry_run=give.dry_run, force=give.force,
         groups=tuple(map(str, groups)) if isinstance(groups, list | tuple) else (give.group,) if give.group else (),
         args={"to": give.to, "group": give.group, "tenant": give.tenant, "all": give.every},
@@ -37,7 +37,8 @@ def record_local(root: Path, give: Give, end: End) -> None:
 
 
 def _user() -> str:
+    """As the history names who gives orders on the node."""
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return f"local:{pwd.getpwuid(os.getuid()).pw_name}"
     except KeyError:
-        return f"uid {os.getuid()}"
+        return f"local:{os.getuid()}"

@@ -132,4 +132,4 @@ def body_of(entry: AuditEntry, always: Mapping[str, Any]) -> dict[str, Any]:
     """An entry as the fields of its record."""
     body: dict[str, Any] = msgspec.to_builtins(entry)
     at_unix_s = body.pop("at_unix_s")
-    return {"at": rfc3339(at_unix_s), **body, **always}
+    return {"at": rfc3339(at_unix_s), "outcome": entry.outcome, **body, **always}

@@ -19,7 +19,7 @@ def test_an_order_on_the_node_is_recorded_with_who_why_and_what_became_of_it(tmp
     record_local(tmp_path, GIVE, End("refused", "the target is out of service", "target-out-of-service"))
     refused, done = (record.body for record in AuditLog(tmp_path / "audit").records())
     assert (done["kind"], done["op"], done["outcome"], done["groups"]) == ("local", "local-failover", "done", ["acme"])
-    assert done["actor"].endswith(" (on the node)") and done["reason"] == "fire in the server room"
+    assert done["actor"].startswith("local:") and done["reason"] == "fire in the server room"
     assert (refused["outcome"], refused["rule"], refused["force"]) == ("refused", "target-out-of-service", ["no-view"])
     assert AuditLog(tmp_path / "audit").verify().broken is None
 
