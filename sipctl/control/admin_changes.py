@@ -34,7 +34,7 @@ def sbc_admin(case: Case) -> Change:
             moves = _leave(case, bare, "last-usable-sbc", f"{name} is the last usable SBC of {', '.join(sorted(bare))}")
             touched = tuple(group.name for group in groups_of_tenants(case.topology, bare))
         _not_both_off(case, case.world.tenant_admin, after)
-    blast = case.blast(group for group, _ in moves)
+    blast = case.blast(group for group, _ in moves) if moves else {}
     calls = calls_of_sbc(case.world, name) or 0
     return Change(
         f"{name} is {_word(state)}",
@@ -56,7 +56,11 @@ def tenant_admin(case: Case) -> Change:
     if state is not Admin.ENABLED:
         _not_both_off(case, {**case.world.tenant_admin, name: state}, case.world.sbc_admin)
         touched = tuple(group.name for group in groups_of_tenants(case.topology, {name}))
-    blast = {**case.blast(group for group, _ in moves), "tenant": name, "calls": calls_of_tenant(case.world, name) or 0}
+    blast = {
+        **(case.blast(group for group, _ in moves) if moves else {}),
+        "tenant": name,
+        "calls": calls_of_tenant(case.world, name) or 0,
+    }
     return Change(
         f"{name} is {_word(state)}",
         _away(case, moves),

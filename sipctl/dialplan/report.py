@@ -88,6 +88,7 @@ CODES: Final[Mapping[str, tuple[Severity, str]]] = {
     "group.shared-pair": ("warning", "primary and BCP tenant stand behind the same SBC pair"),
     "group.same-host": ("warning", "primary and BCP tenant have SBCs on one host"),
     "group.same-site": ("warning", "all SBCs of primary and BCP tenant stand in one site"),
+    "group.approval-unused": ("warning", "who may approve moves is said, and no move needs approval"),
     "group.bcp-smaller": ("warning", "the BCP tenant takes fewer calls than the primary"),
     "group.ramp": ("error", "a ramp's shares must grow and end at 100%"),
     "entry.no-numbers": ("warning", "an entry point has no number"),

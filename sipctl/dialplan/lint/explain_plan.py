@@ -38,6 +38,11 @@ PLAN: Final[Mapping[str, Explanation]] = {
         _SITES + _PAIRS.format("frankfurt", "frankfurt", "10.5.1.11"),
         _SITES + _PAIRS.format("frankfurt", "amsterdam", "10.5.1.11"),
     ),
+    "group.approval-unused": explain(
+        "Somebody meant that a second person agrees to moves of this group; as it stands nobody is asked.",
+        _GROUP.format("bcp", ", approval: {by: [admin]}"),
+        _GROUP.format("bcp", ", approval: {moves: two-person, by: [admin]}"),
+    ),
     "group.bcp-smaller": explain(
         "On the day it is needed the BCP tenant refuses the calls that the primary used to take.",
         "tenants:\n  prod: {reached_by: [fra], max_calls: 1500}\n  bcp: {reached_by: [ams], max_calls: 500}\n",

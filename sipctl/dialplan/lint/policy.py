@@ -39,6 +39,10 @@ def _pairs_of(draft: Draft, tenant: str) -> dict[str, PairModel]:
 
 def _lint_groups(draft: Draft, report: Report) -> None:
     for name, group in draft.continuity_groups.items():
+        if "by" in group.approval.model_fields_set and group.approval.moves == "none":
+            place = draft.mark("continuity_groups", name, "approval")
+            message = f"{name} says who may approve its moves, and none of them needs approval"
+            report.add("group.approval-unused", place, message, "moves: two-person, or leave approval out")
         if group.primary == group.bcp:
             continue
         primary, bcp = _pairs_of(draft, group.primary), _pairs_of(draft, group.bcp)
