@@ -14,7 +14,7 @@ INTERPRETED = {
     "sipctl/call/events.py", "sipctl/call/judging.py", "sipctl/health/observed.py", "sipctl/health/outliers.py",
     "sipctl/sip/native.py",
 }
-ROUTING = ("addresses", "live", "numbers", "resolve", "select", "answers", "rewrite", "diverted")
+ROUTING = ("addresses", "board", "counts", "live", "numbers", "resolve", "select", "answers", "rewrite", "diverted")
 LOOP = ("driver", "observing", "desk_link")
 SCANS = ("sipctl/sip/_scan", "sipctl/engine/embedded/_datagrams")
 
