@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from sipctl.api import plans
 from sipctl.api.alerts import ALERTS, Alerts
 from sipctl.api.audit import AUDIT, DeskAudit
 from sipctl.api.bodies import check_string
@@ -34,6 +35,7 @@ def build_app(state: DeskState, metrics: Metrics, log: Log, audit: DeskAudit, al
     app[METRICS] = metrics
     app[LIVE_ROUTES] = LiveRoutes()
     app[LOG] = log
+    plans.prepare(app)
     app[AUDIT] = audit
     app[ALERTS] = alerts
     app[RULES] = {(route.method, route.path): route for route in ROUTES}

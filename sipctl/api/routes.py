@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from sipctl.api import alerts, audit, bodies, events, observations, reads, revision_writes, tokens, writes
+from sipctl.api import alerts, audit, bodies, events, observations, plans, reads, revision_writes, tokens, writes
 from sipctl.api.problems import Problem
 from sipctl.store.tokens import ROLES
 
@@ -79,8 +79,12 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route("GET", "/v1/strangers", "viewer", "Sources in no trunk and no pair.", reads.strangers),
     Route(
-        "GET", "/v1/observations", "viewer", "What live calls show: ratios with their samples, delays, codes.",
-        observations.observations, query=("kind", "name", "window"),
+        "GET",
+        "/v1/observations",
+        "viewer",
+        "What live calls show: ratios with their samples, delays, codes.",
+        observations.observations,
+        query=("kind", "name", "window"),
     ),
     Route("GET", "/v1/route", "viewer", "Where a call would go, and why.", reads.route, query=("number", "trunk", "from", "at")),
     Route("GET", "/v1/decisions", "viewer", "Decisions of all groups, newest first.", reads.decisions, query=("limit",)),
@@ -221,10 +225,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/tokens", "admin", "All tokens, without their secrets.", tokens.ls),
     Route("POST", "/v1/tokens", "admin", "Make a token.", tokens.create, bodies.NewToken),
     Route("POST", "/v1/tokens/{name}/revoke", "admin", "End a token.", tokens.revoke, bodies.Write),
-    Route("GET", "/v1/diff", "viewer", "Not built yet: plan against plan.", not_built),
+    Route("GET", "/v1/diff", "viewer", "What becomes of calls from one revision to another.", plans.diff, query=("from", "to")),
     Route("GET", "/v1/calls", "viewer", "Not built yet: calls up.", not_built),
     Route("GET", "/v1/cdr", "viewer", "Not built yet: call records.", not_built),
-    Route("GET", "/v1/numbers", "viewer", "Not built yet: the number inventory.", not_built),
+    Route(
+        "GET",
+        "/v1/numbers",
+        "viewer",
+        "What numbers there are; or who has one, and by which line.",
+        plans.numbers,
+        query=("number", "revision", "entry_point", "group", "tenant", "prefix", "limit"),
+    ),
     Route(
         "GET",
         "/v1/audit",
@@ -236,6 +247,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/audit/verify", "operator", "Is the audit chain whole?", audit.verify),
     Route("GET", "/v1/alerts", "viewer", "Webhooks, and how they do.", alerts.ls),
     Route("POST", "/v1/alerts/{name}/test", "operator", "Send a test to a webhook, now.", alerts.test, bodies.Write),
-    Route("POST", "/v1/replay", "viewer", "Not built yet: call records against a plan.", not_built),
+    Route("POST", "/v1/replay", "viewer", "Call records of this STATE through two plans.", plans.replay, plans.Replay),
     Route("POST", "/v1/drills", "operator", "Not built yet: rehearsed failovers.", not_built),
 )
