@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.accept import applying, checking, figures, health, hostile, kills, routers, silence
+from tests.accept import applying, checking, figures, health, hostile, kills, renewal, routers, silence
 from tests.accept.gaps import INCONCLUSIVE_S, gap_watch
 from tests.accept.lab import Lab, MissError, a_lab
 
@@ -27,6 +27,7 @@ ITEMS: tuple[Callable[[Lab], list[str]], ...] = (
     kills.router_killed_ten_times_over_udp,
     kills.router_killed_over_tcp,
     kills.controller_desk_and_supervisor_killed,
+    renewal.every_process_is_replaced_under_load,
     routers.each_of_four_routers_is_killed_in_turn,
     routers.each_of_four_routers_is_stopped_in_turn,
     routers.a_limit_holds_over_four_routers,
