@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from sipctl.control.canary_state import Running, Wish, read_wish
+from sipctl.control.canary_turn import begun, resumed
+from sipctl.control.plans import FIRST_DNS_SBC_ID
 from sipctl.control.ports import Ack, Answer, Command, FromRouter, Hello, Nack, Wishes
 from sipctl.control.reconcile import reconcile
-from sipctl.control.state import adopted, world_of
+from sipctl.control.state import adopted, wishes_of, world_of
 from sipctl.control.world import (
+    CanaryLive,
+    CanaryLost,
     Effect,
     Faults,
     Gone,
@@ -28,6 +33,7 @@ from sipctl.control.world import (
     Persist,
     PlanLive,
     Probe,
+    PromoteCanary,
     Record,
     Reply,
     Resolved,
@@ -40,6 +46,7 @@ from sipctl.control.world import Plan as LivePlan
 from sipctl.control.world import World as Knowledge
 from sipctl.errors import SnapshotError
 from sipctl.failover.records import replay
+from sipctl.routing.canary import moved_sbcs
 from sipctl.routing.fence import Ruling, ruling
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.snapshot import RoutingState
@@ -69,6 +76,7 @@ class Control:
         self._world = world
         self.knows: Knowledge | None = None
         self.plan = plan  # the live revision, as the store holds it
+        self.canary_plan: Plan | None = None  # the revision a canary has, or had last
         self.wishes = Wishes()  # as the store holds them
         self.term = 0
         self.tables: dict[str, Table] = {}
@@ -116,6 +124,7 @@ class Control:
         if world.names_known:
             self.put(Resolved({}, world.fqdns))
         self._connect()
+        self._go_on_with_canary()
         self.put(PlanLive(self._live(self.plan)))
         self._tick(self.deaths)
 
@@ -123,7 +132,7 @@ class Control:
         """What the first router is started with."""
         assert self.knows is not None and self.knows.published is not None
         self.held = self.knows.published
-        return RoutingSnapshot.build(self.tables[self.held.table], self.held)
+        return self._built(self.held)
 
     @property
     def is_followed(self) -> bool:
@@ -175,6 +184,41 @@ class Control:
         """The end of the world: nothing is decided any more."""
         self.knows = None
         self.deaths += 1
+
+    def begin_canary(self, plan: Plan, permille: int, for_s: float | None = None) -> bool:
+        """Another revision for a share of the callers: written, then published; False while there is no controller to ask."""
+        if self.knows is None or self.knows.plan is None:
+            return False
+        moved = moved_sbcs(self.knows.plan.topology, self._live(plan).topology)
+        unix_s = self._world.now_s + UNIX_MINUS_MONO_S
+        ids = {name: FIRST_DNS_SBC_ID + at for at, name in enumerate(moved)}
+        until = None if for_s is None else unix_s + for_s
+        self.canary_plan = plan
+        running = self._running(Wish(plan.revision, permille, unix_s, until, "ops-1", "a try", ids))
+        self._write(self.deaths, wishes_of(begun(self.knows, running, unix_s)))
+        self.put(CanaryLive(running))
+        return True
+
+    def _running(self, wish: Wish) -> Running:
+        assert self.canary_plan is not None
+        live = self._live(self.canary_plan)
+        return Running(wish, live.topology, live.table, live.numbers)
+
+    def _go_on_with_canary(self) -> None:
+        """What a new controller does with the wish it finds (Controller._boot_canary)."""
+        wish = read_wish(self.wishes.canary)
+        if wish is None or wish.revision == self.plan.revision:
+            return
+        newer = self.held is not None and (self.held.term, self.held.seq) > (self.wishes.term, self.wishes.seq)
+        going_on, why = resumed(wish, self.held if newer else None)
+        if going_on is not None:
+            self.put(CanaryLive(self._running(going_on)))
+        elif why:
+            self.put(CanaryLost(wish.revision, why))
+
+    def _built(self, state: RoutingState) -> RoutingSnapshot:
+        canary = None if state.canary is None else self.tables[state.canary.table]
+        return RoutingSnapshot.build(self.tables[state.table], state, canary)
 
     def apply(self, plan: Plan) -> bool:
         """A new revision: written, then published; False while there is no controller to ask."""
@@ -252,6 +296,10 @@ class Control:
                 self.decisions += 1
                 if record.before["bcp_percent"] != record.after["bcp_percent"]:
                     self.moves.append((world.now_s, record.group, record.rule))
+            case PromoteCanary():
+                assert self.canary_plan is not None
+                self.plan = self.canary_plan
+                self.put(PlanLive(self._live(self.plan)))
             case SaveTerm(term):
                 self.term = max(self.term, term)
             case Reply(answer):
@@ -379,7 +427,7 @@ class Control:
             self._say(Ack("router-0", state.term, state.seq, state.revision))
             return
         try:
-            snapshot = RoutingSnapshot.build(self.tables[state.table], state)
+            snapshot = self._built(state)
         except SnapshotError as error:
             self._say(Nack("router-0", state.term, state.seq, str(error)))
             raise AssertionError(f"a publication does not fit: {error}\n{world.tail()}") from error
