@@ -13,7 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from sipctl.cli.client import Client, segment
+from sipctl.cli.client import EXIT_USAGE, Client, segment, stop
 from sipctl.cli.local_commands import LocalWish, give_local
 from sipctl.cli.operate import carry_out, confirm
 from sipctl.cli.options import (
@@ -68,6 +68,8 @@ def as_write(
     ) -> None:  # fmt: skip
         wished = asks(**given)
         if wished.local is not None:
+            if break_glass:
+                stop(EXIT_USAGE, "on the node itself there is no glass to break", "leave out --break-glass: --local asks nobody")
             give_local(state_dir(state), wished.local, reason=reason, dry_run=dry_run, force=force or ())
             return
         client = Client.find(state_dir(state))

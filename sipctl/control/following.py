@@ -48,6 +48,7 @@ class Follow:
     before: int = 0  # its admin state before: what an abort goes back to
     groups: tuple[str, ...] = ()  # of a ramp
     first: int | None = None  # calls at the beginning
+    routers: int = 0  # connected when all had it: a drain is over only when as many say so
     queue: tuple[Due, ...] = ()  # of a spread move
     every_s: float = 0.0
     next_unix_s: float = 0.0
@@ -91,8 +92,9 @@ def _drain(world: World, follow: Follow, heard_after_s: float) -> Progress:
     if _admin(world, follow) is Admin.ENABLED:
         return Progress(f"{_named(follow)} is enabled again", None, "aborted")
     left = calls_left(world, follow)
-    routers = [router for router in world.routers.values() if router.observe is not None]
-    fresh = bool(routers) and all(router.heard_s >= heard_after_s for router in routers)
+    routers = world.routers.values()
+    fresh = all(router.observe is not None and router.heard_s >= heard_after_s for router in routers)
+    fresh = fresh and len(routers) >= max(1, follow.routers)  # one that died may hold calls, which its successor takes over
     if left is None or not fresh:
         return Progress(f"{_named(follow)} takes no new calls; how many are up is not told yet", left)
     if left:

@@ -49,7 +49,8 @@ def _judged(world: World, one: Pending, now_s: float) -> tuple[Pending | None, A
     if one.follow is None:
         return None, Answer(one.id, "done", one.text, body=one.body)
     if begins:
-        one = replace(one, everywhere_s=now_s, missing=None)
+        follow = replace(one.follow, routers=len(world.routers))
+        one = replace(one, everywhere_s=now_s, missing=None, follow=follow)
     assert one.everywhere_s is not None and one.follow is not None
     far = progress(world, one.follow, one.everywhere_s + SETTLED_S)
     results = {"results": dict(one.follow.results)} if one.follow.kind == SPREAD else {}

@@ -14,6 +14,7 @@ from sipctl.control.observed import shown_doubt, shown_of
 from sipctl.control.overlay_scope import Scope, calls_of, find
 from sipctl.control.overlays import FIELDS
 from sipctl.control.ports import Observe, SbcObservation
+from sipctl.control.safety import calls_of_sbc
 from sipctl.control.world import RouterSeen, World
 from sipctl.failover.memory import Memory
 from sipctl.failover.tenants import Edge
@@ -148,7 +149,7 @@ def _sbcs(world: World, edge: Edge) -> dict[str, Any]:
             "suspect": seen.suspect if seen is not None else False,
             "doubtful": shown_doubt(world.watch, name),
             "observed": shown_of(world.watch, "sbc", name),
-            "calls": seen.calls if seen is not None else 0,
+            "calls": calls_of_sbc(world, name) or 0,
             "reason": seen.reason if seen is not None else "not measured yet",
         }
     return found

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from sipctl.control import operations
-from sipctl.control.ports import Answer, Observe, TrunkObservation
+from sipctl.control.ports import Ack, Answer, Hello, Observe, TrunkObservation
 from sipctl.control.status import detail
-from sipctl.control.world import Happening, Heard
+from sipctl.control.world import Gone, Happening, Heard
 from sipctl.routing.snapshot import Admin
 from tests.control.scene import Scene, a_wide_topology
 
@@ -73,6 +73,26 @@ def test_a_call_that_began_as_the_drain_did_is_not_overlooked() -> None:
     scene.at_sbc["fra-a"] = 1
     scene.run(5.0)
     assert [one.status for one in scene.of(answer)] == ["going"]
+
+
+def test_calls_of_a_router_that_died_are_waited_for_until_its_successor_tells_them() -> None:
+    scene = Counted()
+    scene.put(Heard(2, Hello("r2", 1, 4712, scene.published[-1])))
+    told = msgspec.structs.replace(scene.observation(), name="r2")
+    busy = {**told.sbcs, "fra-a": msgspec.structs.replace(told.sbcs["fra-a"], calls=2)}
+    scene.put(Heard(2, msgspec.structs.replace(told, sbcs=busy)))
+    answer = scene.order("sbc-admin", sbc="fra-a", state="draining")
+    scene.put(Heard(2, Ack("r2", scene.world.term, scene.world.seq, 1)))
+    assert scene.shown()[0]["left"] == 2
+    scene.put(Gone(2))
+    scene.run(5.0)
+    assert [one.status for one in scene.of(answer)] == ["going"], "r1 has none; those of r2 are in its memory"
+    scene.put(Heard(3, Hello("r2", 1, 4713, scene.published[-1])))
+    scene.put(Heard(3, msgspec.structs.replace(told, sbcs=busy, at_s=scene.now_s)))
+    scene.run(2.0)
+    assert scene.shown()[0]["left"] == 2
+    scene.put(Heard(3, msgspec.structs.replace(told, at_s=scene.now_s)))
+    assert scene.of(answer)[-1].status == "done"
 
 
 @pytest.mark.parametrize(

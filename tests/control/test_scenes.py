@@ -521,7 +521,7 @@ def test_the_status_body_has_the_shape_of_the_contract() -> None:
     assert (group["state"], group["active"], group["bcp_percent"]) == ("on-bcp", "bcp", 100)
     assert group["held"] == {"to": "bcp", "by": "ops-1"} and group["pinned"] is group["latched"] is group["frozen"] is None
     assert body["routers"] == [
-        {"name": "r1", "slot": 0, "pid": 4711, "revision": 1, "term": 1, "seq": scene.world.seq}
+        {"name": "r1", "slot": 0, "pid": 4711, "revision": 1, "term": 1, "seq": scene.world.seq, "calls": 0}
     ]
     assert body["sbcs"]["fra-a"]["operating"] == "in-service" and body["sbcs"]["fra-a"]["admin"] == "enabled"
     assert body["trunks"]["carrier-one"] == {"calls": 0, "cps": 0, "last_invite": None, "admin": "enabled"}
