@@ -524,7 +524,7 @@ def test_the_status_body_has_the_shape_of_the_contract() -> None:
         {"name": "r1", "slot": 0, "pid": 4711, "revision": 1, "term": 1, "seq": scene.world.seq, "calls": 0}
     ]
     assert body["sbcs"]["fra-a"]["operating"] == "in-service" and body["sbcs"]["fra-a"]["admin"] == "enabled"
-    assert body["trunks"]["carrier-one"] == {"calls": 0, "cps": 0, "last_invite": None, "admin": "enabled"}
+    assert body["trunks"]["carrier-one"] == {"calls": 0, "cps": 0, "last_invite": None, "admin": "enabled", "observed": None}
     assert body["tenants"]["acme-prod"]["sbcs"] == ["fra-a", "fra-b"]
     assert 0.0 <= body["age_s"] <= 0.6
     assert detail(scene.world, scene.now_s)["entry_points"]["acme-sales"]["numbers"] == 101
