@@ -20,6 +20,12 @@ def told(product: Product, kind: str, name: str) -> dict[str, Any]:
     return windows
 
 
+def doubts(product: Product) -> list[tuple[str, str]]:
+    """What the history tells of doubts: of whom, by which rule."""
+    found = product.get("/v1/decisions").body["decisions"]
+    return [(one["group"], one["rule"]) for one in found if one["kind"] == "doubt"]
+
+
 def test_calls_speak_against_an_sbc_that_answers_options_and_it_comes_last(net: Net, group: Processes) -> None:
     plan = a_plan(net)
     fra = plan.sbcs["sbc_pairs"]["fra"]
@@ -36,11 +42,12 @@ def test_calls_speak_against_an_sbc_that_answers_options_and_it_comes_last(net: 
     assert fra_a["operating"] == "in-service" and "it answers OPTIONS all the same" in fra_a["doubtful"]["reason"]
     assert any(alarm["id"] == "doubtful:fra-a" for alarm in status["alarms"])
     assert status["groups"]["acme"]["state"] == "normal" and status["sbcs"]["fra-b"]["doubtful"] is None
-    doubts = [one for one in product.get("/v1/decisions").body["decisions"] if one["kind"] == "doubt"]
-    assert [(one["group"], one["rule"]) for one in doubts] == [("SBC fra-a", "fails")], "one record, once"
+    wait_until(lambda: doubts(product), 10, "the doubt is in the history")
+    assert doubts(product) == [("SBC fra-a", "fails")], "one record, once"
+    wait_until(lambda: told(product, "trunk", "carrier")["calls"] == 120, 10, "every call is counted at its trunk")
+    assert told(product, "entry-point", "acme-sales")["calls"] == 120
     seen = [told(product, "sbc", name) for name in ("fra-a", "fra-b")]
-    assert [one["ner"] for one in seen] == [0.0, 1.0] and sum(one["n"] for one in seen) == 120
-    assert told(product, "entry-point", "acme-sales")["calls"] == told(product, "trunk", "carrier")["calls"] == 120
+    assert [one["ner"] for one in seen] == [0.0, 1.0] and sum(one["n"] for one in seen) >= 120
 
     start_carrier(group, net[CARRIER], net[OUTSIDE], NUMBER, calls=20, rate=60, hold_ms=100).succeed(20, 20)
     wait_until(lambda: told(product, "sbc", "fra-b")["n"] == seen[1]["n"] + 20, 10, "fra-b takes them")
