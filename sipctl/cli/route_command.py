@@ -17,6 +17,7 @@ from sipctl.cli.findings import finding_lines
 from sipctl.cli.folder import plan_files
 from sipctl.cli.options import Output, OutputOption, StateOption, state_dir
 from sipctl.cli.output import print_json, say
+from sipctl.cli.replay_plans import LIVE, read_source
 from sipctl.cli.save_test import save_test, the_test
 from sipctl.cli.tree import shown_glyphs, shown_width, tree_lines
 from sipctl.dialplan.calendars import unix_s_of
@@ -51,7 +52,7 @@ def route(
         typer.Option(
             "--given",
             metavar="NAME=STATE",
-            help="Assume a state, an overlay or switch (on), or a count of calls; needs --config.",
+            help="Assume a state, an overlay or switch (on), or a count of calls; all else is in service.",
         ),
     ] = [],  # noqa: B006
     config: Annotated[
@@ -69,7 +70,8 @@ def route(
     if config is not None:
         body = _ask_folder(config, number, trunk, caller, given, at)
     elif given:
-        stop(EXIT_USAGE, "--given assumes a state, so it asks a folder", "add --config DIR")
+        source = read_source(LIVE, state_dir(state))
+        body = _ask_table(source.table(), source.label, number, trunk, caller, given, at)
     else:
         when = None if at is None else datetime.fromtimestamp(_unix_s(at, ""), UTC).isoformat()
         body = Client.find(state_dir(state)).get("/v1/route", {"number": number, "trunk": trunk, "from": caller, "at": when})
@@ -92,13 +94,19 @@ def _ask_folder(
         for finding in compiled.findings:
             say("\n".join(finding_lines(finding, config)))
         stop(EXIT_USAGE, f"the plan in {config} has errors", "sipctl check")
-    table = load_table(compiled.image)
+    return _ask_table(load_table(compiled.image), f"folder {config}", number, trunk, caller, given, at)
+
+
+def _ask_table(
+    table: Table, label: str, number: str, trunk: str | None, caller: str | None, given: Sequence[str], at: str | None
+) -> dict[str, Any]:
+    """A plan with every SBC in service but for what is given, whatever a running system measures."""
     assumed = _assumed(table, given)
     snapshot, live = settled(table, assumed)
     index = _trunk_index(snapshot.trunk_index, trunk)
     zones = {zone.name for zone in table.topology.zones}
     unix_s = clock.unix_s() if at is None else _unix_s(at, zones.pop() if len(zones) == 1 else "")
-    asked = f"folder {config}, every SBC assumed in service" + (f" but {', '.join(given)}" if given else "")
+    asked = f"{label}, every SBC assumed in service" + (f" but {', '.join(given)}" if given else "")
     answer = route_answer(snapshot, live, asked, number, index, caller, unix_s=unix_s)
     if answer.at is not None:
         asked += f", at {at or answer.at + ' (now)'}"

@@ -73,10 +73,6 @@ def test_faulty_folder_is_told_with_its_findings(tmp_path: Path) -> None:
     assert "plan.unknown-name" in text
 
 
-def test_given_without_a_folder_ends_with_2() -> None:
-    assert run("route", "+4930901820", "--given", "prod=out-of-service")[0] == 2
-
-
 # -- time, overlays, switches, counts --------------------------------------------------------------------------------------------
 
 TREATED = (

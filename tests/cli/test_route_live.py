@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from sipctl.cli import check_command
-from sipctl.control.ports import View
+from sipctl.control.ports import Revision, View
 from sipctl.dialplan.compile import compile_plan
 from sipctl.routing.snapshot import Admin, Decision
 from sipctl.routing.table import load_table
@@ -80,3 +80,17 @@ def test_what_passes_with_the_moment_is_not_saved(desk: ThreadedDesk, shell: She
     ended = shell(*ASKED, "--save-as-test", str(folder / PLAN))
     assert ended.code == 1 and "nothing was saved: in this folder the test fails: " in ended.err
     assert (folder / PLAN).read_bytes() == plan()[PLAN]
+
+
+def test_a_state_may_be_assumed_of_the_live_plan_whatever_is_measured_now(
+    desk: ThreadedDesk, shell: Shell, tmp_path: Path
+) -> None:
+    show(desk, tmp_path / "table", out=("fra-b",))
+    files = {path: data.decode() for path, data in plan().items()}
+    store = desk.desk.store
+    store.add_revision(Revision(812, 1.0, "ops-1", "CHG7", None, None, files))
+    store.set_live(812, 2.0)
+    ended = shell(*ASKED, "--given", "fra-a=out-of-service", "-o", "json")
+    assert ended.code == 0 and ended.json["asked"].startswith("live revision 812, every SBC assumed in service but fra-a=out-of")
+    assert [target["sbc"] for target in ended.json["targets"]][:1] == ["fra-b"]
+    assert shell(*ASKED, "--given", "nobody=on").code == 2
