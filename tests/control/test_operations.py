@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from sipctl.control import operations
-from sipctl.control.ports import Ack, Answer, Hello, Observe, TrunkObservation
+from sipctl.control.ports import Ack, Answer, Hello, Observe, TrunkObservation, Wishes
+from sipctl.control.state import resumed_pending, wishes_of, world_of
 from sipctl.control.status import detail
 from sipctl.control.world import Gone, Happening, Heard
 from sipctl.routing.snapshot import Admin
@@ -296,3 +297,14 @@ def test_nothing_pending_is_judged_for_nothing() -> None:
     scene = Counted()
     pending, told = operations.judged(scene.world, scene.now_s)
     assert pending is scene.world.pending and told == ()
+
+
+def test_what_goes_on_is_the_same_after_it_was_written_and_read() -> None:
+    """Through the bytes of the store, as another process reads them."""
+    scene = wide()
+    scene.at_sbc = {"p0-a": 2}
+    scene.order("sbc-admin", sbc="p0-a", state="draining")
+    scene.order("failover", all=True, to="bcp", spread_s=30.0)
+    scene.order("failback", group="g0")
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(wishes_of(scene.world)), type=Wishes)
+    assert world_of(read).pending == tuple(resumed_pending(one) for one in scene.world.pending) and len(read.pending) == 3

@@ -163,7 +163,7 @@ def test_a_drained_node_refuses_new_calls_and_carries_the_old_ones_on() -> None:
     world, _ = a_world()
     up = world.call(script=TALK)
     world.run(1.5)
-    assert world.order("node-admin", state=Admin.DRAINING.name.lower()) in ("accepted", "done")
+    assert world.order("node-admin", state=Admin.DRAINING.name.lower()) in ("accepted", "going", "done")
     world.run(0.5)
     refused = world.call(script=SHORT)
     world.run(8.0)
