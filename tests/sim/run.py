@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
@@ -41,6 +42,8 @@ def try_seed(job: tuple[str, int]) -> tuple[int, Any, str]:
         return seed, KINDS[kind](seed), ""
     except AssertionError as broken:
         return seed, None, str(broken)
+    except Exception as bug:  # of the product, in the midst of a world: found all the same
+        return seed, None, "".join(traceback.format_exception(bug))
 
 
 def run_many(kind: str, first: int, count: int) -> int:
