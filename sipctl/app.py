@@ -169,7 +169,7 @@ def _router(arguments: argparse.Namespace) -> int:
     from sipctl.engine.embedded.router import RouterCore, Wire, run_router
     from sipctl.health.judge import Judge
     from sipctl.health.together import Together
-    from sipctl.routing.board import Board
+    from sipctl.routing.board import LAYOUT, Board
     from sipctl.routing.snapshot import Listen
     from sipctl.supervisor.failpoints import doomed
 
@@ -193,7 +193,7 @@ def _router(arguments: argparse.Namespace) -> int:
 
     takeover = socket.socket(fileno=arguments.takeover) if arguments.takeover >= 0 else None
     failpoints = frozenset(filter(None, os.environ.get("SIPCTL_FAILPOINTS", "").split(",")))
-    control, layout = Wire(socket.socket(fileno=arguments.wire), takeover), MAGIC.rstrip(b"\0").decode()
+    control, layout = Wire(socket.socket(fileno=arguments.wire), takeover), f"{MAGIC.rstrip(bytes(1)).decode()} {LAYOUT}"
     return run_router(control, make_core, failpoints, build=_build(), layout=layout)
 
 

@@ -22,6 +22,7 @@ from sipctl.control.groups import OPERATING_WORDS, decided, placed, resumed_grou
 from sipctl.control.ports import Ack, Answer, Command, DecisionRecord, Farewell, Hello, Nack, Notice, Observe
 from sipctl.control.retire import retired_now, unexpired, with_trunk_source
 from sipctl.control.state import MEASURED_FROM, PUBLISHED_FROM, WRITTEN_FROM, routing_state, same_content, unchanged, wishes_of
+from sipctl.control.vantage import with_calls_of_all
 from sipctl.control.world import (
     CanaryLive,
     CanaryLost,
@@ -247,13 +248,16 @@ class _Turn:
             if router.observe is not None and self._now_s - router.heard_s <= FRESH_S
         ]
         vantage = min(fresh, key=lambda router: router.slot, default=None)
-        if vantage is not None and vantage.observe is not None and vantage.observe.sbcs is not self.world.sbcs:
+        moved = len(fresh) == 1 or self.world.routers is not before.routers  # else the sum of several stands
+        if vantage is not None and vantage.observe is not None and vantage.observe.sbcs is not self.world.sbcs and moved:
             for name, seen in vantage.observe.sbcs.items():
                 old = self.world.sbcs.get(name)
                 if (old.operating if old is not None else Operating.UNKNOWN) != seen.operating:
                     word = OPERATING_WORDS[Operating(seen.operating)]
                     self.say("sbc", f"SBC {name} is {word}: {seen.reason}", sbc=name, operating=word)
             self.set(sbcs=vantage.observe.sbcs)
+        if len(fresh) > 1 and self.world.routers is not before.routers:
+            self.set(sbcs=with_calls_of_all(self.world.sbcs, fresh))
         if self.world.plan is None or self.world.edge is None or unchanged(before, self.world, MEASURED_FROM):
             return
         operating = {name: seen.operating for name, seen in self.world.sbcs.items()}

@@ -19,6 +19,7 @@ from struct import Struct
 from typing import Final
 from zlib import crc32
 
+LAYOUT: Final = "board-1"  # changes with anything that is laid out here, or told at the doors: builds that differ do not mix
 MAX_COUNTED: Final = 16_384  # entry points, tenants, trunks and SBCs that have a limit
 MAX_HEALTH: Final = 4096  # SBCs
 MAX_PACKED_BYTES: Final = 87  # of one SBC's health
