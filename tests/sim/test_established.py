@@ -105,18 +105,20 @@ def test_an_in_dialog_request_reaches_the_sibling_of_a_dead_sbc_that_shares_dial
     world.finish()
 
 
-def test_an_sbc_that_only_refuses_invites_keeps_its_in_dialog_requests() -> None:
+@pytest.mark.parametrize("behaviour", [refuse(500), refuse(503), refuse(503, retry_after_s=60), refuse(404), SILENT])
+def test_an_sbc_that_only_refuses_invites_keeps_its_in_dialog_requests(behaviour: Behaviour) -> None:
     world = a_world(Plan(shared_dialogs=True))
-    note = world.call(script=Script(then=((20.0, "INFO"), (30.0, "BYE"))))
+    asked = ("INFO", "INVITE", "UPDATE", "OPTIONS", "INVITE", "BYE")
+    note = world.call(script=Script(then=tuple((20.0 + 2.0 * at, method) for at, method in enumerate(asked))))
     world.run(3.0)
-    behave(world, fra_a=refuse(500))
+    behave(world, fra_a=behaviour)
     for _ in range(10):
         world.call(script=SHORT)
         world.run(1.0)
     to_sibling = listen_at(world, FRA_B)
     world.run(40.0)
     assert_well(world, note, "fra-a")
-    assert note.in_dialog == [("INFO", 200), ("BYE", 200)]
+    assert note.in_dialog == [(method, 200) for method in asked]
     assert not [data for data in to_sibling if note.call_id.encode() in data]
     world.finish()
 
