@@ -75,6 +75,7 @@ class Alerts:
         self._audited = audited
         self._source = {"node": node, "build": f"sipctl {version('sipctl')}"}
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="alerts-dns")
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="alerts-disk")  # one: what is kept last is written last
         self._resolve = resolve if resolve is not None else self._resolved
         self._watch = AlarmWatch()
         self._seen: tuple[int, int, int] | None = None  # the file, as it was read last
@@ -138,6 +139,7 @@ class Alerts:
         if self._is_changed:
             await self._save()
         self._threads.shutdown(wait=False)
+        self._disk.shutdown(wait=False)
 
     async def _look(self) -> None:
         try:
@@ -296,7 +298,10 @@ class Alerts:
         queues = {**self._left, **{name: list(box.waiting) for name, box in self.outboxes.items() if box.waiting}}
         data = msgspec.json.encode(Kept(_forgetful(self._watch.told), {name: _due_now(box) for name, box in queues.items()}))
         try:
-            await asyncio.to_thread(_write_whole, self._kept_path, data)
+            await asyncio.get_running_loop().run_in_executor(self._disk, _write_whole, self._kept_path, data)
+        except asyncio.CancelledError:
+            self._is_changed = True  # the desk ends meanwhile: `close` writes once more
+            raise
         except OSError as error:
             self._is_changed = True
             self._again("kept", "alerts", f"undelivered alerts cannot be kept: {error.strerror}")
