@@ -7,7 +7,7 @@ is a MissError with a sentence; a count that SIPp did not reach is an AssertionE
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +42,8 @@ class Lab:
     def plan(self, *, tcp: bool = False) -> Plan:
         return a_plan(self.net, tcp=tcp)
 
-    def start(self, plan: Plan, *in_service: int) -> Product:
-        product = a_running_product(self.group, plan)
+    def start(self, plan: Plan, *in_service: int, env: Mapping[str, str] | None = None) -> Product:
+        product = a_running_product(self.group, plan, env)
         for host in in_service:
             product.wait_operating(SBC_NAMES[host], "in-service")
         return product

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.accept import applying, checking, figures, health, hostile, kills, renewal, routers, silence
+from tests.accept import applying, checking, damage, figures, health, hostile, kills, renewal, routers, silence
 from tests.accept.gaps import INCONCLUSIVE_S, gap_watch
 from tests.accept.lab import Lab, MissError, a_lab
 
@@ -39,6 +39,8 @@ ITEMS: tuple[Callable[[Lab], list[str]], ...] = (
     health.retry_after_is_a_rest_and_no_failover,
     hostile.a_stranger_gets_no_packet,
     hostile.a_hostile_trunk_and_sbc_reach_nobody_and_end_nothing,
+    damage.a_damaged_snapshot_keeps_no_node_from_starting,
+    damage.a_message_that_raises_costs_that_message_only,
     figures.an_edit_removes_an_sbc_and_a_trunk_with_calls_up,
     checking.check_of_a_million_numbers,
     checking.bombs_are_refused_at_once,
