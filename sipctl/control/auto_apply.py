@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from sipctl.control.plan_canary import CANARY_RUNNING
 from sipctl.control.plan_history import content_of
 from sipctl.control.plans import Plans
 from sipctl.control.ports import Answer, Command
@@ -79,6 +80,8 @@ class AutoApply:
         answer = await self._apply(command)
         if answer is not None:
             self._refuse(content, f"the edit of the folder is not applied: {_why(answer)}")
+            if answer.code == CANARY_RUNNING:
+                self._settled = None  # it waits for the canary's end
             return
         self._from = self._plans.live
         self._settle(content)

@@ -237,7 +237,7 @@ class Plans:
             raise Refusal(Answer(command.id, "conflict", text, "stale-base", hint, body))
         fell = fallen(history).get(content)
         if fell is not None and not request.again:
-            text = f"this is the content of revision {fell.number}, which went back by itself: {fell.ended}"
+            text = f"this is the content of revision {fell.number}: {fell.ended}"
             raise Refusal(Answer(command.id, "refused", text, "rolled-back", "--again if it is meant", {"revision": fell.number}))
         before = undone(history).get(content)
         if before is not None and not request.again:

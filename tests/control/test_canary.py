@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ async def test_a_canary_that_loses_calls_goes_back_by_itself_with_an_alarm_a_rec
     assert any(notice.text.startswith(said) for notice in desk.notices)
     assert office.store.live == 1 and state_of(office).revision == 1
     answer = await desk.order("apply", files=ONE)
-    assert (answer.status, answer.code) == ("refused", "rolled-back") and "went back by itself" in answer.text
+    assert (answer.status, answer.code) == ("refused", "rolled-back") and "goes back by itself" in answer.text
     assert (await desk.order("apply", files=ONE, again=True)).status == "done"
     await until(lambda: "canary-fell:2" not in alarms(desk))
 
@@ -292,6 +293,19 @@ async def test_a_rollback_ends_the_canary_also_one_to_what_is_live(office: Offic
     answer = await desk.order("rollback", revision=4, reason="back")
     assert answer.status == "done" and "aborted by ops-1: back" in answer.text
     assert state_of(office).canary is None and office.store.live == 4
+
+
+async def test_a_save_of_a_watched_folder_waits_for_the_canarys_end(office: Office) -> None:
+    office.saved = asyncio.Queue()
+    desk = await office.start()
+    await begun(desk)
+    await office.save(TWO)
+    await until(lambda: any(name.startswith("watch:") for name in alarms(desk)))
+    assert office.store.live == 1 and state_of(office).canary is not None
+    await desk.order("canary-abort")
+    await office.save(TWO)
+    await until(lambda: office.store.live == 3)
+    await until(lambda: not any(name.startswith("watch:") for name in alarms(desk)))
 
 
 # -- deaths --------------------------------------------------------------------------------------------------------------------
