@@ -148,7 +148,12 @@ class Crew:
             name = "a spare router" if role == "router" else f"the {role}"
             found[role] = f"{name} has ended {backoff.failures} times shortly after its start, and is started again; {words}"
         for slot in self.slots:
-            if slot.boot_deaths >= LOOP_DEATHS:
+            if slot.router is None and self.spares and not any(self._fits_the_others(spare) for spare in self.spares):
+                found[slot.router_name] = (
+                    f"router {slot.router_name} is dead, and the build of its spares does not work beside the other routers: "
+                    "drain the node, stop sipctl and start it"
+                )
+            elif slot.boot_deaths >= LOOP_DEATHS:
                 words = f"its last words are in {self._state.log / 'router.stderr'}"
                 found[slot.router_name] = f"router {slot.router_name} has died {slot.boot_deaths} times while booting; {words}"
         return found
@@ -211,6 +216,8 @@ class Crew:
             return fitting[0] if fitting else None
         if any(self.fits(spare, slot) and not spare.is_stopping for spare in self.spares):
             return None  # it boots still
+        if not self._fits_the_others(ready[0]):
+            return None  # `troubles` tells
         self._note(f"slot {slot.number}: no router is left that could read its calls: they are forgotten, new ones are carried")
         self._blank(slot)
         return ready[0]
@@ -221,8 +228,19 @@ class Crew:
 
     def fits(self, spare: Child, slot: Slot) -> bool:
         """Can this spare go on with the slot's calls? One of an older build, that does not tell, is asked by trying."""
-        layout = self.layout(slot)
-        return not layout or not spare.layout or spare.layout == layout
+        calls, layout = _layouts(spare)[0], self.layout(slot)
+        if layout and calls and calls != layout:
+            return False
+        return self._fits_the_others(spare)
+
+    def _fits_the_others(self, spare: Child) -> bool:
+        """Does it lay out what all slots share as the routers do that live?"""
+        board = _layouts(spare)[1]
+        return len(self.slots) == 1 or not board or self.board_layout() in ("", board)
+
+    def board_layout(self) -> str:
+        """How what all slots share is laid out: as the routers that live do it; "" if none does, or none tells."""
+        return next((board for router in self.routers() if (board := _layouts(router)[1])), "")
 
     def _blank(self, slot: Slot) -> None:
         memory = self.shared.memories[slot.number]
@@ -364,6 +382,12 @@ class Crew:
                 self._note(f"{self.name(child)}, process {child.pid}, does not end: killed")
                 child.kill()
             child.reap()
+
+
+def _layouts(child: Child) -> tuple[str, str]:
+    """(of a slot's calls, of the board all slots share), as it told: two words; "" for what it did not tell."""
+    calls, _, board = child.layout.partition(" ")
+    return calls, board
 
 
 def _join(one: Child, one_name: str, other: Child, other_name: str) -> None:

@@ -200,7 +200,7 @@ class Rolling:
     def _must_fit(self, slot: Slot, spare: Child) -> None:
         """A build that lays out its calls otherwise cannot go on with them."""
         if not self._crew.fits(spare, slot):
-            was, now = self._crew.layout(slot), spare.layout
+            was, now = f"{self._crew.layout(slot)} {self._crew.board_layout()}".strip(), spare.layout
             self._crew.dismiss(spare, "its build lays out calls otherwise")
             raise Stuck(
                 f"the new build keeps its calls as {now}, the old one as {was}: it cannot go on with them, and the old one "

@@ -111,7 +111,8 @@ def main() -> int:
     if arguments.role == "router":
         failpoints = frozenset(os.environ.get("SIPCTL_FAILPOINTS", "").split(","))
         wire_end = Wire(sock, socket.socket(fileno=arguments.takeover))
-        return run_router(wire_end, EchoCore, failpoints, build=BUILD, layout=LAYOUT)
+        layout = f"{LAYOUT} {os.environ.get('SIPCTL_FAKE_BOARD', '')}".strip()
+        return run_router(wire_end, EchoCore, failpoints, build=BUILD, layout=layout)
     asyncio.run(_idle(sock, arguments.role))
     return 0
 
