@@ -38,6 +38,7 @@ MAX_KEPT_BYTES: Final = 64 << 20
 LOOK_S: Final = 2.0  # the file is looked at so often
 SAVE_S: Final = 1.0  # and what waits is written at most so often
 TELL_AGAIN_S: Final = 20.0  # while a webhook fails: the alarm that is made of it stands for a minute
+CANCEL_S: Final = 0.1
 MAX_EARLY: Final = 1_000  # notices
 
 Failed = Callable[[str, str], None]
@@ -133,9 +134,11 @@ class Alerts:
             await asyncio.sleep(SAVE_S)
 
     async def close(self) -> None:
-        for task in self._senders.values():
-            task.cancel()
-        await asyncio.gather(*self._senders.values(), return_exceptions=True)
+        senders = set(self._senders.values())
+        while senders:  # again and again: what they wait in may swallow a cancellation that meets its result
+            for task in senders:
+                task.cancel()
+            _, senders = await asyncio.wait(senders, timeout=CANCEL_S)
         if self._is_changed:
             await self._save()
         self._threads.shutdown(wait=False)
@@ -209,14 +212,15 @@ class Alerts:
     # -- sending ---------------------------------------------------------------------------------------------------------------
 
     async def _send(self, name: str) -> None:
-        """Deliver what waits for one webhook, one after the other; for ever."""
+        """Deliver what waits for one webhook, one after the other, for as long as it is in the file."""
         outbox, news = self.outboxes[name], self._news[name]
-        while True:
+        while self.outboxes.get(name) is outbox:
             one = outbox.due(self._mono_s())
             if one is None:
                 news.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), outbox.wait_s(self._mono_s(), LOOK_S))
+                    async with asyncio.timeout(outbox.wait_s(self._mono_s(), LOOK_S)):
+                        await news.wait()
                 continue
             webhook = self._webhook(name)
             sent = await deliver(webhook, self.config.targets, one.alert, self._source, self._wall_s(), resolve=self._resolve)

@@ -79,7 +79,9 @@ async def deliver(
     place = webhook.place
     try:
         check_host(place, targets)
-        addresses = checked(await asyncio.wait_for(resolve(place.host, place.port), RESOLVE_S), place, targets)
+        async with asyncio.timeout(RESOLVE_S):
+            found = await resolve(place.host, place.port)
+        addresses = checked(found, place, targets)
         secrets = await asyncio.to_thread(secrets_of, webhook)
         trust = await asyncio.to_thread(_trust, webhook) if place.is_tls else False
     except TimeoutError:
