@@ -6,7 +6,7 @@ import pytest
 
 from tests.sim.many import run_many_routers
 
-CHUNKS, PER_CHUNK = 6, 10
+CHUNKS, PER_CHUNK = 4, 10
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
