@@ -75,6 +75,7 @@ class CdrWriter:
         self._queue: queue.Queue[CallEvent | None] = queue.Queue(max_queued)
         self._is_failing = False
         self._told_at_s = 0.0
+        self._expire_at_s = wall_s() + EXPIRE_EVERY_S
         self._journal_bytes = 0
         self.written = 0
         self.dropped_events = 0  # the queue was full
@@ -137,14 +138,13 @@ class CdrWriter:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._read_journal()
             self._rewrite_journal()
-        expire_at_s = self._wall_s() + EXPIRE_EVERY_S
         is_open = True
         while is_open:
             batch = self._take()
             is_open = None not in batch
             self._step([event for event in batch if event is not None])
-            if self._wall_s() >= expire_at_s:
-                expire_at_s = self._wall_s() + EXPIRE_EVERY_S
+            if self._wall_s() >= self._expire_at_s:
+                self._expire_at_s = self._wall_s() + EXPIRE_EVERY_S
                 self._write_lines(self._joiner.expire(self._wall_s()))
                 self._remove_old()
 
