@@ -191,3 +191,17 @@ def test_two_routers_are_replaced_one_after_the_other(house: House, tmp_path: Pa
     after = {name: process.pid for name, process in house.look().items()}
     assert all(after[name] != before[name] for name in ("router-0", "router-1", "spare"))
     assert house.pid("desk") == before["desk"]
+
+
+def test_a_build_that_tells_its_board_too_goes_on_with_the_calls(house: House, tmp_path: Path) -> None:
+    house.environment["FAKE_ROUTERS"] = "2"
+    house.environment["SIPCTL_FAKE_BOARD"] = "board-1"
+    begun(house)
+    eventually(lambda: {"router-0", "router-1", "spare"} <= set(house.look()), "both")
+    dead = house.kill("router-0")
+    eventually(lambda: house.pid("router-0") not in (None, dead) and house.is_ready("router-0"), "a successor")
+    assert "forgotten" not in house.log()
+    eventually(lambda: house.is_ready("spare"), "a spare")
+    answer, _ = renewed(house, ("routers",), a_build(tmp_path, "export SIPCTL_FAKE_BOARD=board-2"))
+    assert answer.status == "failed" and "keeps its calls as fake-1 board-2, the old one as fake-1 board-1" in answer.text, answer
+    assert house.is_ready("router-0") and house.is_ready("router-1"), "the old ones go on"
