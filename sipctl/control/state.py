@@ -133,9 +133,14 @@ def memory_of(decision: Decision, known: Memory) -> Memory:
         known, state=state.value, bcp_percent=percent, step=0, deadline_s=None,
         held=None if decision.left is None else other(decision.left),
         held_by="" if decision.left is None else known.held_by or "an operator",
-        pinned=(known.pinned or (BCP if percent == 100 else PRIMARY)) if decision.pinned else None,
+        pinned=_side(percent, known.pinned or PRIMARY) if decision.pinned else None,
         frozen=None, frozen_s=None, epoch=decision.epoch, rule="adopted", reason=decision.reason,
     )
+
+
+def _side(percent: int, else_: str) -> str:
+    """The side that takes all new calls: what was told says it, not what was written of an older pin."""
+    return BCP if percent == 100 else PRIMARY if percent == 0 else else_
 
 
 def swapped(memory: Memory) -> Memory:

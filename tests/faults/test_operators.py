@@ -8,7 +8,7 @@ import pytest
 
 from sipctl.control.plan_rules import MIN_JUDGED_NUMBERS, forbidden
 from sipctl.control.ports import Hello
-from sipctl.control.world import Heard, Plan
+from sipctl.control.world import Heard, Persist, Plan
 from sipctl.routing.snapshot import Decision
 from tests.control.scene import Scene
 
@@ -61,3 +61,12 @@ def test_f05_another_state_under_our_own_term_and_seq_makes_the_controller_go_ab
     again = scene.world.term
     scene.put(Heard(3, Hello("r3", 2, 4714, scene.published[-1])))
     assert scene.world.term == again, "who holds what we said is one of ours"
+
+
+def test_f05_a_pin_that_was_told_and_not_written_outweighs_the_pin_of_before() -> None:
+    scene = Scene()
+    scene.order("pin", group="acme", to="bcp")
+    written = [effect.wishes for effect in scene.effects if isinstance(effect, Persist)][-1]
+    scene.order("pin", group="acme", to="primary")
+    scene.restart(wishes=written)
+    assert scene.world.groups["acme"].pinned == "primary" and scene.place()[1] == 0
