@@ -19,6 +19,7 @@ from sipctl.failover.memory import PRIMARY, Memory, Order
 from sipctl.routing.snapshot import Admin, Group, Operating, Topology
 
 TIME_HINT: Final = "such as 2026-05-01T18:00:00+02:00"
+MAX_AHEAD_S: Final = 10 * 366 * 86_400.0  # of an end that is given: ten years
 MAX_TEXT: Final = 500  # characters of an argument or a reason
 ADMIN_WORDS: Final = {"enabled": Admin.ENABLED, "draining": Admin.DRAINING, "disabled": Admin.DISABLED}
 
@@ -111,8 +112,10 @@ class Case:
             if at.tzinfo is None:
                 raise Stopped(No("invalid", "bad-time", "until needs a time zone", TIME_HINT))
             value = at.timestamp()
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, float) and not isfinite(value)):
             raise Stopped(No("invalid", "bad-time", "until is a time", TIME_HINT))
+        if value > self.unix_s + MAX_AHEAD_S:
+            raise Stopped(No("invalid", "bad-time", "until lies more than ten years ahead", TIME_HINT))
         if not value > self.unix_s:
             raise Stopped(No("invalid", "bad-time", "until lies in the past"))
         return float(value)

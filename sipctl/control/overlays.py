@@ -16,6 +16,7 @@ import msgspec
 
 FIELDS: Final[Mapping[str, str]] = {"overlay": "overlays", "switch": "switches"}  # kind → field of World, section of the status
 NEVER_UNIX_S: Final = 0.0  # published for one that stays until somebody switches it off
+LAST_UNIX_S: Final = 253_402_300_799.0  # 9999-12-31T23:59:59Z: the calendar knows no later instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +90,10 @@ def until_words(on: Ends) -> str:
     """Until when, for people."""
     if on.until_unix_s is None:
         return "until it is switched off"
-    return f"until {datetime.fromtimestamp(on.until_unix_s, UTC).isoformat(timespec='seconds').replace('+00:00', 'Z')}"
+    return f"until {rfc3339(on.until_unix_s, 'seconds')}"
+
+
+def rfc3339(unix_s: float, precision: str = "milliseconds") -> str:
+    """Any number of seconds as an instant, UTC; one outside of 1970 to 9999 as the nearest within: a STATE may hold anything."""
+    at = datetime.fromtimestamp(min(LAST_UNIX_S, max(0.0, unix_s)), UTC)
+    return at.isoformat(timespec=precision).replace("+00:00", "Z")

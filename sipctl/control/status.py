@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sipctl.control import canary_turn, operations
@@ -12,7 +11,7 @@ from sipctl.control.groups import OPERATING_WORDS
 from sipctl.control.nearby import hint
 from sipctl.control.observed import shown_doubt, shown_of
 from sipctl.control.overlay_scope import Scope, calls_of, find
-from sipctl.control.overlays import FIELDS
+from sipctl.control.overlays import FIELDS, rfc3339
 from sipctl.control.ports import Observe, SbcObservation
 from sipctl.control.safety import calls_of_sbc
 from sipctl.control.world import RouterSeen, World
@@ -98,10 +97,6 @@ def detail(world: World, now_s: float) -> dict[str, Any]:
         "term": world.term,
         "seq": world.seq,
     }
-
-
-def rfc3339(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _router(router: RouterSeen) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from sipctl.control.alarm_states import (
     turned,
     written,
 )
+from sipctl.control.overlays import rfc3339
 from sipctl.control.state import wishes_of, world_of
-from sipctl.control.status import rfc3339
 from sipctl.control.world import World
 from tests.control.scene import UNIX_S, Scene
 

@@ -156,6 +156,22 @@ def test_wishes_of_a_time_before_overlays_are_read() -> None:
     assert scene.published[-1].overlays == ()
 
 
+@pytest.mark.parametrize("until_unix_s", [253_402_343_999.0, 1e300])
+def test_a_state_with_an_end_that_no_calendar_knows_is_gone_on_with(until_unix_s: float) -> None:
+    scene = a_scene()
+    scene.order("overlay-on", overlay="emergency")
+    scene.world = replace(
+        scene.world, overlays={"emergency": replace(scene.world.overlays["emergency"], until_unix_s=until_unix_s)}
+    )
+    scene.run(2.0)
+    assert scene.order("switch-on", switch="fraud").status == "done"
+    scene.restart()
+    scene.run(2.0)
+    assert shown(scene, "overlays", "emergency")["until"] == "9999-12-31T23:59:59.000Z"
+    assert "until 9999-12-31T23:59:59Z" in scene.world.alarms["overlay-on:emergency"].text
+    assert scene.order("overlay-off", overlay="emergency").status == "done"
+
+
 # -- together --------------------------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +257,8 @@ def test_a_dry_run_says_what_it_would_touch_and_touches_nothing() -> None:
         ("overlay-on", {"overlay": "fire", "until": True}, "bad-time"),
         ("overlay-on", {"overlay": "fire", "until": "2099-01-01T00:00:00"}, "bad-time"),
         ("overlay-on", {"overlay": "fire", "until": float("inf")}, "bad-time"),
+        ("overlay-on", {"overlay": "fire", "until": "9999-12-31T23:59:59-12:00"}, "bad-time"),
+        ("switch-on", {"switch": "fraud", "until": UNIX_S + 11 * 366 * 86_400}, "bad-time"),
         ("switch-off", {"switch": "emergency"}, "unknown-switch"),
         ("switch-on", {"switch": "fraud", "until": "soon"}, "bad-time"),
     ],

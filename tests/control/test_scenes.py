@@ -445,6 +445,8 @@ def test_several_groups_are_moved_by_a_glob_or_none_is() -> None:
         ("trunk-allow", {"trunk": "carrier-one", "cidr": "198.18.0.0/24", "until": 5.0}, "bad-time"),
         ("trunk-allow", {"trunk": "carrier-one", "cidr": "198.18.0.0/24", "until": "2030-01-01T00:00:00"}, "bad-time"),
         ("trunk-allow", {"trunk": "carrier-one", "cidr": "198.18.0.0/24", "until": float("nan")}, "bad-time"),
+        ("trunk-allow", {"trunk": "carrier-one", "cidr": "198.18.0.0/24", "until": "9999-12-31T23:59:59-12:00"}, "bad-time"),
+        ("trunk-allow", {"trunk": "carrier-one", "cidr": "198.18.0.0/24", "until": 10**400}, "bad-time"),
         ("node-admin", {"state": "disabled"}, "bad-argument"),
         ("automation", {"state": "off"}, "bad-argument"),
         ("alarm-ack", {"id": "nothing"}, "unknown-alarm"),
@@ -477,6 +479,14 @@ def test_an_extra_source_is_allowed_until_its_time_and_then_retired() -> None:
     assert [(one.kind, one.name, one.networks) for one in scene.published[-1].retired] == [
         ("trunk", "carrier-one", ("198.18.0.0/24",))
     ]
+
+
+@pytest.mark.parametrize("until_unix_s", [253_402_343_999.0, 1e300, float("inf"), float("nan"), -1e300])
+def test_a_state_with_an_end_that_no_calendar_knows_is_read_and_shown(until_unix_s: float) -> None:
+    scene = Scene(start=False)
+    scene.world = replace(scene.world, extra_sources=(("carrier-one", "198.18.0.0/24", until_unix_s),))
+    (shown,) = detail(scene.world, scene.now_s)["extra_sources"]
+    assert shown["until"] == ("9999-12-31T23:59:59.000Z" if until_unix_s > UNIX_S else "1970-01-01T00:00:00.000Z")
 
 
 def test_the_last_enabled_trunk_is_not_disabled_by_accident() -> None:
