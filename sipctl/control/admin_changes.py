@@ -79,7 +79,7 @@ def _not_both_off(case: Case, tenant_admin: Mapping[str, Admin], sbc_admin: Mapp
 
 def _followed(case: Case, what: str, name: str, state: Admin, before: Admin) -> Follow | None:
     """What takes no more calls is followed until the last one is over."""
-    return None if state is Admin.ENABLED else drained(case, what, name, before)
+    return None if state is Admin.ENABLED else drained(case, what, name, before, state)
 
 
 def _leave(case: Case, tenants: set[str], rule: str, why: str, *, disabled: str = "") -> tuple[tuple[Group, str], ...]:

@@ -46,6 +46,7 @@ class Follow:
     what: str = ""  # of a drain: "sbc", "tenant" or "node"
     name: str = ""  # of what is drained
     before: int = 0  # its admin state before: what an abort goes back to
+    after: int | None = None  # the admin state it was given; None: not kept, by an earlier release
     groups: tuple[str, ...] = ()  # of a ramp
     first: int | None = None  # calls at the beginning
     routers: int = 0  # connected when all had it: a drain is over only when as many say so
@@ -89,7 +90,7 @@ def progress(world: World, follow: Follow, heard_after_s: float) -> Progress:
 
 
 def _drain(world: World, follow: Follow, heard_after_s: float) -> Progress:
-    if _admin(world, follow) is Admin.ENABLED:
+    if admin_of(world, follow) is Admin.ENABLED:
         return Progress(f"{_named(follow)} is enabled again", None, "aborted")
     left = calls_left(world, follow)
     routers = world.routers.values()
@@ -102,7 +103,8 @@ def _drain(world: World, follow: Follow, heard_after_s: float) -> Progress:
     return Progress(f"{_named(follow)} is drained: no call is up", 0, "done")
 
 
-def _admin(world: World, follow: Follow) -> Admin:
+def admin_of(world: World, follow: Follow) -> Admin:
+    """The admin state that what is drained has now."""
     match follow.what:
         case "sbc":
             return world.sbc_admin.get(follow.name, Admin.ENABLED)

@@ -35,7 +35,7 @@ def abort(case: Case) -> Change:
         return Change(text, ended=((name, "aborted", text),), status="done", body={"undone": [], "stays": [found.text]})
     match follow.kind:
         case following.DRAIN:
-            return _abort_drain(found, follow)
+            return _abort_drain(case, found, follow)
         case following.RAMP:
             return _abort_ramp(case, found, follow)
     assert follow.kind == SPREAD, follow.kind
@@ -45,11 +45,19 @@ def abort(case: Case) -> Change:
     return Change(text, ended=((name, "aborted", text),), status="done", body={"undone": left, "stays": moved})
 
 
-def _abort_drain(found: Pending, follow: following.Follow) -> Change:
-    before = Admin(follow.before)
+def _abort_drain(case: Case, found: Pending, follow: following.Follow) -> Change:
+    """Its admin state is what it was before; but what somebody else has set since is his, and stays."""
+    before, now = Admin(follow.before), following.admin_of(case.world, follow)
     told = "this node" if follow.what == "node" else follow.name
+    if later := _later_drain(case, found, follow):
+        text = f"{told} is {_WORDS[now]} by {later.actor} since ({later.id}); to abort {found.id} would take that back as well"
+        raise Stopped(No("refused", "superseded", text, f"sipctl op abort {later.id} first, or set the state you want"))
     moved = list(found.body.get("groups") or ())
     stays = [f"{group} stays where it was moved to, and is held there" for group in moved]
+    if follow.after is not None and now is not Admin(follow.after):
+        kept = f"{told} is {_WORDS[now]}, as it was set since, and stays so"
+        text = f"{found.id} is aborted: {kept}" + "".join(f"; {one}" for one in stays[:3])
+        return Change(text, ended=((found.id, "aborted", text),), status="done", body={"undone": [], "stays": [kept, *stays]})
     text = f"{found.id} is aborted: {told} is {_WORDS[before]} again; calls that ended do not come back"
     text += "".join(f"; {one}" for one in stays[:3])
     body = {"undone": [f"{told} is {_WORDS[before]}"], "stays": stays}
@@ -60,6 +68,17 @@ def _abort_drain(found: Pending, follow: following.Follow) -> Change:
         case "tenant":
             return Change(text, tenant_admin={follow.name: before}, body=body, ended=ended)
     return Change(text, node_admin=before, body=body, ended=ended)
+
+
+def _later_drain(case: Case, found: Pending, follow: following.Follow) -> Pending | None:
+    """The last operation after this one that drains or disables the same thing, if it goes on and that still stands."""
+    pending = case.world.pending
+    for one in reversed(pending[pending.index(found) + 1 :]):
+        also = one.follow
+        if also is not None and (also.kind, also.what, also.name) == (DRAIN, follow.what, follow.name):
+            stands = also.after is None or following.admin_of(case.world, follow) is Admin(also.after)
+            return one if stands else None
+    return None
 
 
 def _abort_ramp(case: Case, found: Pending, follow: following.Follow) -> Change:
@@ -190,9 +209,9 @@ def glass_for(case: Case) -> Glass | No:
 # -- what goes on --------------------------------------------------------------------------------------------------------------
 
 
-def drained(case: Case, what: str, name: str, before: Admin) -> following.Follow:
+def drained(case: Case, what: str, name: str, before: Admin, after: Admin) -> following.Follow:
     """A drain to be followed until no call is up."""
-    follow = following.Follow(DRAIN, what, name, int(before))
+    follow = following.Follow(DRAIN, what, name, int(before), int(after))
     return replace(follow, first=following.calls_left(case.world, follow))
 
 

@@ -137,6 +137,43 @@ def test_aborting_a_drain_gives_back_what_it_can_and_says_what_stays() -> None:
     assert scene.order("op-abort", id=answer.id).code == "operation-over"
 
 
+@pytest.mark.parametrize(
+    ("op", "what", "second"),
+    [
+        ("sbc-admin", {"sbc": "fra-a"}, "disabled"), ("sbc-admin", {"sbc": "fra-a"}, "draining"),
+        ("tenant-admin", {"tenant": "acme-bcp"}, "disabled"), ("node-admin", {}, "draining"),
+    ],
+)  # fmt: skip
+def test_a_drain_that_somebody_else_went_on_from_is_not_aborted_under_him(op: str, what: dict[str, Any], second: str) -> None:
+    scene = Counted()
+    scene.at_sbc, scene.at_tenant = {"fra-a": 3}, {"acme-bcp": 3}
+    first = scene.order(op, state="draining", **what)
+    later = scene.order(op, state=second, **what)
+    before = wishes_of(scene.world)
+    told = scene.order("op-abort", id=first.id)
+    assert (told.status, told.code) == ("refused", "superseded") and f"by ops-1 since ({later.id})" in told.text
+    assert wishes_of(scene.world) == before, "nothing changed"
+    assert scene.order("op-abort", id=later.id).status == "done"
+    assert scene.order("op-abort", id=first.id).status == "done", "he took his back: hers is the last one again"
+    assert not scene.world.sbc_admin and not scene.world.tenant_admin and scene.world.node_admin is Admin.ENABLED
+
+
+def test_aborting_a_drain_leaves_what_was_set_since_by_an_operation_that_is_over() -> None:
+    """A router that died keeps the first waiting; the second began after it and is over."""
+    scene = Counted()
+    scene.put(Heard(2, Hello("r2", 1, 4712, scene.published[-1])))
+    first = scene.order("sbc-admin", sbc="fra-a", state="draining")
+    scene.put(Heard(2, Ack("r2", scene.world.term, scene.world.seq, 1)))
+    scene.put(Gone(2))
+    second = scene.order("sbc-admin", sbc="fra-a", state="disabled")
+    scene.run(3.0)
+    assert [scene.of(one)[-1].status for one in (first, second)] == ["going", "done"]
+    told = scene.order("op-abort", id=first.id)
+    assert told.status == "done" and told.body["undone"] == []
+    assert told.body["stays"] == ["fra-a is disabled, as it was set since, and stays so"]
+    assert scene.world.sbc_admin == {"fra-a": Admin.DISABLED} and not scene.world.pending
+
+
 # -- ramps ---------------------------------------------------------------------------------------------------------------------
 
 
