@@ -16,8 +16,9 @@ COUNTED = (
     "in_dialog_unknown", "invites_of_answered_calls", "late_answers_ended", "late_reinvites_acknowledged", "limit_entry-point",
     "limit_exit", "limit_tenant", "limit_trunk-admin", "limit_trunk-max-calls", "limit_trunk-max-cps", "loops", "poison",
     "probe_now_unknown", "probes", "refused_405", "repeated_while_waiting", "requests_malformed", "responses_forged",
-    "responses_malformed", "responses_stateless", "responses_too_late", "responses_unmatched", "retired_refused",
-    "retransmissions", "send_failed", "setups_not_adopted", "setups_without_record", "shed", "strangers", "waited_for_names",
+    "responses_from_elsewhere", "responses_malformed", "responses_stateless", "responses_too_late", "responses_unmatched",
+    "retired_refused", "retransmissions", "send_failed", "setups_not_adopted", "setups_without_record", "shed", "strangers",
+    "waited_for_names",
 )  # fmt: skip
 _ZEROS = dict.fromkeys(COUNTED, 0)
 
