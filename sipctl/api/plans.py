@@ -162,15 +162,17 @@ async def _child(argv: Sequence[str], folder: str, timeout_s: float) -> dict[str
         sys.executable, "-P", "-c", _MAIN, *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE, cwd=folder, env=environment, start_new_session=True,
     )  # fmt: skip
+    assert child.stdout is not None and child.stderr is not None
+    readers = (
+        asyncio.ensure_future(_bounded(child.stdout, MAX_ANSWER_BYTES)),
+        asyncio.ensure_future(_bounded(child.stderr, MAX_SAID_BYTES, cut=True)),
+    )
     try:
         with suppress(OSError):  # it may be over already
             resource.prlimit(child.pid, resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
             os.setpriority(os.PRIO_PROCESS, child.pid, NICE)
-        assert child.stdout is not None and child.stderr is not None
         async with asyncio.timeout(timeout_s):
-            raw, said = await asyncio.gather(
-                _bounded(child.stdout, MAX_ANSWER_BYTES), _bounded(child.stderr, MAX_SAID_BYTES, cut=True)
-            )
+            raw, said = await asyncio.gather(*readers)
             code = await child.wait()
     except TimeoutError as error:
         raise Problem(504, "failed", f"this was not answered within {timeout_s:.0f} s", hint=f"sipctl {argv[0]}") from error
@@ -178,6 +180,11 @@ async def _child(argv: Sequence[str], folder: str, timeout_s: float) -> dict[str
         if child.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, 9)
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+            # Its end is told only once its pipes are read to their end, and one that was too full is not read by itself.
+            await asyncio.gather(*(_bounded(pipe, 0, cut=True) for pipe in (child.stdout, child.stderr)))
             await child.wait()
     return await asyncio.to_thread(_read, raw, code, said)
 
