@@ -19,6 +19,7 @@ from sipctl.api.reads import known, section_of
 from sipctl.store.operations import Operation
 
 MAX_FORCED_RULES: Final = 20
+MAX_RULE_CHARACTERS: Final = 64
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Body = TypeVar("Body", bound=bodies.Write)
 # What an operation's end means in HTTP: status and problem code.
@@ -135,6 +136,8 @@ async def send(request: web.Request, op: str, args: Mapping[str, Any], body: bod
     """Hand a wish over and answer with what became of it so far."""
     if len(body.force) > MAX_FORCED_RULES:
         raise Problem(400, "bad-request", f"{len(body.force)} rules to force, {MAX_FORCED_RULES} is the most")
+    if (longest := max(map(len, body.force), default=0)) > MAX_RULE_CHARACTERS:
+        raise Problem(400, "bad-request", f"no rule to force has {longest} characters, {MAX_RULE_CHARACTERS} is the most")
     operation = await request.app[STATE].command(
         op, args, principal(request), body.reason, dry_run=body.dry_run, force=tuple(body.force), break_glass=body.break_glass
     )

@@ -28,7 +28,7 @@ _OPENING: Final = b'{"hash":"'
 _AFTER_HASH: Final = b'",'
 _HASH_ENDS: Final = len(_OPENING) + 64
 _MASKED: Final = b'{"masked":'
-_LARGE_FIELDS: Final = ("effect", "args", "inputs", "before", "after", "text", "reason")
+_LARGE_FIELDS: Final = ("effect", "args", "inputs", "before", "after", "text", "reason", "force", "groups", "op")
 _MAX_DEPTH: Final = 12
 _HEX: Final = frozenset("0123456789abcdef")
 

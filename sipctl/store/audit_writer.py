@@ -1,7 +1,8 @@
 """Writes the audit from a thread of its own, so that no decision and no answer ever waits for a disk.
 
 What is put in waits in a bounded queue until it is on disk. A failed write is told and tried again every second, whole; entries
-that come while the queue is full are lost, counted, and told by a `gap` record that takes their place in the chain.
+that come while the queue is full are lost, counted, and told by a `gap` record that takes their place in the chain. So does an
+entry that cannot be made a record: it stops none of the others.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 200
 RETRY_S: Final = 1.0
 TELL_AGAIN_S: Final = 20.0  # while writes fail: an alarm made of it stands for a minute
+MAX_TOLD: Final = 200  # characters of what is told of an entry that cannot be a record
 
 
 class AuditWriter:
@@ -94,31 +96,80 @@ class AuditWriter:
                 batch = [self._waiting[at] for at in range(min(len(self._waiting), MAX_BATCH))]
                 gap = self._lost if len(batch) == len(self._waiting) else 0
                 bodies = [*batch, self._gap(gap)] if gap else batch
-            if self._written(bodies):
-                with self._news:
-                    for _ in batch:
-                        self._waiting.popleft()
-                    self._lost -= gap
-                continue
+            done = self._written(bodies)
             with self._news:
+                for _ in batch[:done]:
+                    self._waiting.popleft()
+                if done == len(bodies):
+                    self._lost -= gap
+                    continue
                 if self._is_closing:
                     return
                 self._news.wait_for(lambda: self._is_closing, self._retry_s)
 
-    def _written(self, bodies: list[Mapping[str, Any]]) -> bool:
-        now_s = self._wall_s()
+    def _written(self, bodies: list[Mapping[str, Any]]) -> int:
+        """Write these; how many of them, from the first on, need no further try."""
         try:
-            self.head = self._log.append(bodies, now_s)
+            self._append(bodies)
         except StoreError as error:
-            if self._told_at_s is None or now_s - self._told_at_s >= TELL_AGAIN_S:
-                self._told_at_s = now_s
-                self._on_state(f"{error.detail}; {len(self._waiting)} entries wait, decisions go on")
-            return False
+            self._failed(error.detail)
+            return 0
+        except Exception:  # noqa: BLE001 - told by _one_by_one, which tries each
+            return self._one_by_one(bodies)
+        self._went_well()
+        return len(bodies)
+
+    def _one_by_one(self, bodies: list[Mapping[str, Any]]) -> int:
+        """The same after a failure that is no disk's: what cannot be a record has a gap record in its place."""
+        unfit = ""
+        for done, body in enumerate(bodies):
+            try:
+                unfit = self._put_down(body) or unfit
+            except StoreError as error:
+                self._failed(error.detail)
+                return done
+            except Exception as error:  # noqa: BLE001 - the thread must outlive it: nothing is lost, and it is told
+                self._failed(f"the audit cannot be written: {error!r}"[:MAX_TOLD])
+                return done
+        self._went_well()
+        if unfit:
+            self._on_state(unfit)
+        return len(bodies)
+
+    def _put_down(self, body: Mapping[str, Any]) -> str:
+        """Write one entry, or else the gap record that says why it cannot be one: that is returned."""
+        try:
+            self._append([body])
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others are to be written
+            unfit = f"an entry ({str(body.get('op'))[:MAX_TOLD]}) cannot be a record: {error!r}"[: 2 * MAX_TOLD]
+            self._append([self._unfit(body, unfit)])
+            self.dropped += 1
+            return unfit
+        return ""
+
+    def _append(self, bodies: list[Mapping[str, Any]]) -> None:
+        self.head = self._log.append(bodies, self._wall_s())
         self.written += len(bodies)
+
+    def _failed(self, why: str) -> None:
+        now_s = self._wall_s()
+        if self._told_at_s is None or now_s - self._told_at_s >= TELL_AGAIN_S:
+            self._told_at_s = now_s
+            self._on_state(f"{why}; {len(self._waiting)} entries wait, decisions go on")
+
+    def _went_well(self) -> None:
         if self._told_at_s is not None:
             self._told_at_s = None
             self._on_state("")
-        return True
+
+    def _unfit(self, body: Mapping[str, Any], why: str) -> Mapping[str, Any]:
+        """The record that stands in the place of an entry that cannot be one."""
+        at = rfc3339(self._wall_s())
+        gap = {"at": at, "kind": "gap", "op": "gap", "actor": "sipctl", "text": why, "missing": 1, "since": at}
+        named = {name: str(body.get(name, ""))[:MAX_TOLD] for name in ("id", "actor")}
+        return {**gap, "args": named, **self._always}
 
     def _gap(self, missing: int) -> Mapping[str, Any]:
         """The record that stands where entries are missing."""

@@ -205,6 +205,7 @@ async def test_each_write_becomes_its_command(
         ("/v1/groups/acme/failover", {"to": "bcp", "reason": "a\r\nX: y"}, 400, "control-character"),
         ("/v1/groups/acme/failover", {"to": "bcp", "reason": "x", "force": ["a\0"]}, 400, "control-character"),
         ("/v1/groups/acme/failover", {"to": "bcp", "reason": "x" * 2001}, 400, "bad-json"),
+        ("/v1/groups/acme/failover", {"to": "bcp", "reason": "x", "force": ["pinned", "x" * 65]}, 400, "bad-request"),
         ("/v1/groups/acme/failover", [], 400, "bad-json"),
         ("/v1/groups/acmi/failover", {"to": "bcp", "reason": "x"}, 404, "unknown-name"),
         ("/v1/sbcs/fra-x/admin", {"state": "draining", "reason": "x"}, 404, "unknown-name"),

@@ -165,6 +165,15 @@ def test_a_record_that_is_too_long_keeps_a_digest_of_what_it_leaves_out() -> Non
     assert record.body["args"] == {"omitted_bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("force", ["\U0001f600" * 2000] * 20), ("groups", ["g" * 300] * 1000), ("op", "x" * 300_000)]
+)
+def test_whichever_field_of_an_entry_is_too_long_it_is_a_record(name: str, value: object) -> None:
+    record = opened(seal({"kind": "operation", name: value, "text": "small"}, 1, GENESIS)[0][:-1])
+    assert isinstance(record, Record)
+    assert set(record.body[name]) == {"omitted_bytes", "sha256"} and record.body["text"] == "small"
+
+
 def test_an_export_may_begin_later_and_a_masked_one_keeps_its_links() -> None:
     lines = a_chain(5)
     assert judged(lines[2:], is_export=True).broken is None

@@ -5,14 +5,16 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sipctl.control.audit import AuditEntry
 from sipctl.errors import StoreError
+from sipctl.store.audit_chain import MAX_RECORD_BYTES
 from sipctl.store.audit_log import AuditLog, Head, day_files
 from sipctl.store.audit_writer import AuditWriter
 
@@ -203,3 +205,49 @@ def test_a_full_disk_is_told_decisions_wait_in_a_bounded_queue_and_a_gap_says_ho
     assert {key: texts[1][key] for key in ("by", "build", "actor", "groups", "at")} == {
         "by": "controller/47", "build": "sipctl 9", "actor": "ops-1", "groups": ["acme"], "at": "2026-11-22T12:00:00.000000Z",
     }  # fmt: skip
+
+
+def test_an_entry_that_cannot_be_a_record_is_a_gap_and_stops_none_of_the_others(folder: Path) -> None:
+    states: list[str] = []
+    writer = AuditWriter(AuditLog(folder), lambda: NOON_S, role="desk", pid=48, build="sipctl 9", on_state=states.append)
+    huge = AuditEntry("operation", "failover", "ops-1", "huge", NOON_S, id="x" * (2 * MAX_RECORD_BYTES))
+    for entry in (an_entry("one"), huge, an_entry("two")):
+        writer.put(entry)
+    writer.close()
+    bodies = [record.body for record in reversed(list(AuditLog(folder).records()))]
+    assert [body["kind"] for body in bodies] == ["operation", "gap", "operation"]
+    assert [body["text"] for body in bodies][::2] == ["one", "two"]
+    assert "an entry (failover) cannot be a record" in bodies[1]["text"] and bodies[1]["args"]["actor"] == "ops-1"
+    assert (writer.dropped, writer.written, writer.waiting) == (1, 3, 0)
+    verdict = AuditLog(folder).verify()
+    assert (verdict.broken, verdict.missing) == (None, 1)
+    assert len(states) == 1 and "cannot be a record" in states[0]
+
+
+class _Ailing(AuditLog):
+    """A log whose every write fails as no disk does, until it is well."""
+
+    ails = True
+
+    def append(self, bodies: Sequence[Mapping[str, Any]], unix_s: float) -> Head:
+        if self.ails:
+            raise ValueError("ails")
+        return super().append(bodies, unix_s)
+
+
+def test_a_failure_that_is_no_disks_loses_nothing_and_is_told(folder: Path) -> None:
+    heard, states = threading.Event(), list[str]()
+    log = _Ailing(folder)
+
+    def on_state(text: str) -> None:
+        states.append(text)
+        heard.set()
+
+    writer = AuditWriter(log, lambda: NOON_S, role="desk", pid=48, build="sipctl 9", on_state=on_state, retry_s=0.005)
+    writer.put(an_entry("one"))
+    assert heard.wait(5) and "ails" in states[0]
+    log.ails = False
+    writer.put(an_entry("two"))
+    writer.close()
+    assert [record.body["text"] for record in log.records()] == ["two", "one"]
+    assert states[-1] == ""
