@@ -13,11 +13,11 @@ from typing import Any, Final
 from sipctl.control.case import No
 from sipctl.control.overlay_changes import wishes_lost
 from sipctl.control.ports import Command
-from sipctl.control.safety import forced
+from sipctl.control.safety import forced, shares
 from sipctl.control.world import Plan, World
 from sipctl.failover.machine import State
 from sipctl.failover.memory import Memory
-from sipctl.routing.snapshot import Topology
+from sipctl.routing.snapshot import EntryPoint, Topology
 
 GROUP_NOT_NORMAL: Final = "group-not-normal"
 APPROVAL_WEAKENED: Final = "approval-weakened"
@@ -71,6 +71,8 @@ def weakened(before: Topology, after: Topology) -> str:
             return f"{group.name} asks for them no more"
         if more := sorted(set(now.approved_by) - set(group.approved_by)):
             return f"{', '.join(more)} may approve moves of {group.name}"
+    if less := _given_away(before, after):
+        return less
     old, new = before.approval, after.approval
     if old.above_percent is not None and (new.above_percent is None or new.above_percent > old.above_percent):
         return f"limits.approval_above was {old.above_percent} %"
@@ -81,6 +83,29 @@ def weakened(before: Topology, after: Topology) -> str:
     if (more := sorted(set(new.glass_by) - set(old.glass_by))) or new.glass_s > old.glass_s:
         return f"limits.break_glass: {', '.join(more)} may break it" if more else "limits.break_glass lasts longer"
     return ""
+
+
+def _given_away(before: Topology, after: Topology) -> str:
+    """An entry point of which a larger share would move with fewer second persons; "" if there is none."""
+    staying = {entry.name: entry for entry in after.entry_points}
+    for entry in before.entry_points:
+        now = staying.get(entry.name)
+        for index, _ in shares(entry):
+            group = before.groups[index]
+            if not group.approved_by:
+                continue
+            if now is None:
+                return f"{entry.name} of {group.name}, which asks for two-person moves, leaves the plan"
+            roles = frozenset(group.approved_by)
+            if _asking(after, now, roles) < _asking(before, entry, roles):
+                return f"{entry.name} leaves {group.name}, which asks for two-person moves"
+    return ""
+
+
+def _asking(topology: Topology, entry: EntryPoint, roles: frozenset[str]) -> int:
+    """Percent of an entry point's calls in groups whose moves wait for one of these roles and of no other."""
+    asked = ((topology.groups[index].approved_by, percent) for index, percent in shares(entry))
+    return sum(percent for by, percent in asked if by and roles.issuperset(by))
 
 
 def lost_groups(before: Topology, after: Topology, groups: Mapping[str, Memory]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from sipctl.failover.memory import BCP, PRIMARY, Memory
-from sipctl.routing.snapshot import Admin, Group, Operating, Topology
+from sipctl.routing.snapshot import Admin, EntryPoint, Group, Operating, Topology
 
 if TYPE_CHECKING:
     from sipctl.control.world import World
@@ -228,6 +228,11 @@ def radius(world: World, body: Mapping[str, Any]) -> dict[str, Any]:
 def _percent(part: int, whole: int) -> int:
     """Rounded up, so that a little is never nothing; at most 100: what was counted a moment apart may not add up."""
     return min(100, -(-part * 100 // whole))
+
+
+def shares(entry: EntryPoint) -> tuple[tuple[int, int], ...]:
+    """(group index, percent) of each group that an entry point's calls may go to."""
+    return entry.split or ((entry.group, 100),)
 
 
 def groups_of_tenants(topology: Topology, names: Collection[str]) -> tuple[Group, ...]:

@@ -13,7 +13,7 @@ from sipctl.control.plan_rules import forbidden, may_overrule, weakened
 from sipctl.control.ports import Answer, Command, TrunkObservation
 from sipctl.control.status import detail, status
 from sipctl.control.world import Heard, Ordered
-from sipctl.routing.snapshot import Admin, Approval, Topology
+from sipctl.routing.snapshot import Admin, Approval, EntryPoint, Topology
 from tests.control.scene import UNIX_S, Scene, the_plan
 from tests.support.plans import a_topology
 
@@ -289,6 +289,33 @@ def test_each_way_of_asking_for_less_is_seen_and_asking_for_more_is_not() -> Non
     ]  # fmt: skip
     assert not any(weakened(before, after) for after in stronger)
     assert weakened(a_topology(), before) == ""
+
+
+def test_entry_points_stay_where_moves_ask_for_two() -> None:
+    """Else an editor gives them to a new group that asks nobody, and an operator moves that one alone."""
+    before = asks_for_two()
+    (group,), (sales, support) = before.groups, before.entry_points
+    alone, strict = replace(group, name="alone", approved_by=()), replace(group, name="strict", approved_by=("admin",))
+    looser = replace(group, name="looser", approved_by=("operator", "admin", "editor"))
+    groups = (group, alone, strict, looser)
+
+    def given(*entries: EntryPoint) -> Topology:
+        return replace(before, groups=groups, entry_points=entries)
+
+    assert weakened(before, given(replace(sales, group=1), support)) == "acme-sales leaves acme, which asks for two-person moves"
+    assert "acme-support leaves acme" in weakened(before, given(sales, replace(support, group=3)))
+    assert "acme-support of acme, which asks for two-person moves, leaves the plan" in weakened(before, given(sales))
+    halves = given(replace(sales, split=((0, 50), (1, 50))), support)
+    assert "acme-sales leaves acme" in weakened(before, halves)
+    assert "acme-sales leaves acme" in weakened(halves, given(replace(sales, split=((0, 49), (1, 51))), support))
+    assert "support leaves strict" in weakened(given(sales, replace(support, group=2)), given(sales, support))
+    new = replace(sales, name="acme-new", group=1)
+    more = replace(sales, split=((0, 60), (1, 40)))
+    for old, after in (
+        (before, given(sales, support)), (before, given(replace(sales, group=2), support)), (halves, halves),
+        (before, given(sales, support, new)), (halves, given(more, support)), (given(sales, support, new), given(sales, support)),
+    ):  # fmt: skip
+        assert weakened(old, after) == ""
 
 
 def test_what_is_written_of_a_proposal_is_read_again() -> None:
