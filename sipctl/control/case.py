@@ -170,7 +170,7 @@ class Case:
         """How much a move of these groups touches."""
         names = [group.name for group in groups]
         chosen = {index for index, group in enumerate(self.topology.groups) if group.name in names}
-        entries = [entry.name for entry in self.topology.entry_points if entry.group in chosen]
+        entries = [entry.name for entry in self.topology.entry_points if chosen & set(entry.groups)]
         numbers = self.world.plan.numbers if self.world.plan is not None else {}
         return {
             "groups": names,

@@ -111,7 +111,8 @@ def _need(case: Case, change: Change) -> Need | None:
 
     What gives calls back their way (enabling, switching off, unpinning) never waits.
     """
-    narrowed = any(state is not Admin.ENABLED for state in change.trunk_admin.values())
+    states = (*change.sbc_admin.values(), *change.tenant_admin.values(), *change.trunk_admin.values(), change.node_admin)
+    narrowed = any(state not in (None, Admin.ENABLED) for state in states)
     if not change.touches and not narrowed:
         return None
     asked = [group for group in case.topology.groups if group.name in change.touches and group.approved_by]
@@ -133,7 +134,11 @@ def _base(case: Case, change: Change) -> Mapping[str, str]:
     assert world.plan is not None
     touched = {*change.touches, *(name for name, _ in change.orders)}
     base = {"plan": f"revision {world.plan.revision}"}
-    base |= {f"trunk {name}": world.trunk_admin.get(name, Admin.ENABLED).name.lower() for name in change.trunk_admin}
+    for kind, changed, states in (
+        ("trunk", change.trunk_admin, world.trunk_admin), ("SBC", change.sbc_admin, world.sbc_admin),
+        ("tenant", change.tenant_admin, world.tenant_admin),
+    ):  # fmt: skip
+        base |= {f"{kind} {name}": states.get(name, Admin.ENABLED).name.lower() for name in changed}
     if change.node_admin is not None:
         base["node"] = world.node_admin.name.lower()
     for kind, active in (("overlay", world.overlays), ("switch", world.switches)):

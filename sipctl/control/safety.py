@@ -126,8 +126,13 @@ def too_small(world: World, topology: Topology, moves: Collection[tuple[Group, s
         share = world.groups.get(group.name, Memory()).bcp_percent
         away = 100 - share if side == BCP else share
         target = group.bcp if side == BCP else group.primary
-        calls = calls_at(world, (entry.name for entry in topology.entry_points if topology.groups[entry.group] is group))
-        coming[target] = coming.get(target, 0) + calls * away // 100
+        hundredths = sum(
+            calls_at(world, (entry.name,)) * percent
+            for entry in topology.entry_points
+            for index, percent in shares(entry)
+            if topology.groups[index] is group
+        )
+        coming[target] = coming.get(target, 0) - (-hundredths * away // 10_000)  # rounded up
     for tenant, calls in coming.items():
         most, name = room(world, topology, tenant), topology.tenants[tenant].name
         has = calls_of_tenant(world, name) or 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -266,6 +267,25 @@ def test_aborting_a_spread_move_leaves_the_rest_where_they_are() -> None:
     assert told.body == {"undone": ["g1", "g2", "g3"], "stays": ["g0"]}
     scene.run(40.0)
     assert [scene.place(f"g{i}")[1] for i in range(4)] == [100, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("group", "room", "code"), [("g1", 75, ""), ("g1", 74, "target-too-small"), ("g0", 26, ""), ("g0", 25, "target-too-small")]
+)
+def test_an_entry_point_with_shares_counts_for_each_of_its_groups_by_its_share(group: str, room: int, code: str) -> None:
+    topology = a_wide_topology([("p0", 0), ("p1", 1), ("b", 2)], [("p0", "b"), ("p1", "b")])
+    entry = replace(topology.entry_points[0], split=((0, 25), (1, 75)))
+    bcp = replace(topology.tenants[2], max_calls=room)
+    topology = replace(topology, entry_points=(entry, topology.entry_points[1]), tenants=(*topology.tenants[:2], bcp))
+    scene = Counted(topology)
+    scene.calls = {"e0": 100} if group == "g1" else {"e0": 101}
+    scene.run(1.0)
+    answer = scene.order("failover", group=group, to="bcp", dry_run=True)
+    assert answer.code == code
+    if not code:
+        told = ["e0", "e1"] if group == "g1" else ["e0"]
+        assert (answer.body["entry_points"], answer.body["calls"]) == (told, scene.calls["e0"])
+        assert answer.body["numbers"] == 101 * len(told)
 
 
 @pytest.mark.parametrize("spread_s", [-1, 86_401, "soon", True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from sipctl.control import approvals
@@ -175,11 +176,27 @@ def test_a_share_of_calls_counts_like_a_share_of_numbers() -> None:
     told = scene.observation()
     for calls, status_ in ((4, "done"), (6, "proposed")):
         trunk = {"carrier-one": TrunkObservation(calls=calls), "carrier-two": TrunkObservation(calls=10 - calls)}
-        import msgspec
-
         scene.put(Heard(1, msgspec.structs.replace(told, at_s=scene.now_s, trunks=trunk, calls=10)))
         assert scene.tell("ann", "trunk-admin", trunk="carrier-one", state="draining").status == status_
         scene.tell("ann", "trunk-admin", trunk="carrier-one", state="enabled")
+
+
+@pytest.mark.parametrize("state", ["draining", "disabled"])
+@pytest.mark.parametrize(("share", "wanted"), [(50, "going"), (51, "proposed")])
+def test_an_sbc_with_most_of_the_calls_takes_two(state: str, share: int, wanted: str) -> None:
+    """Also where its twin is usable, so that no group moves and none is touched."""
+    scene = Office(a_topology(approval=Approval(above_percent=50)))
+    told = scene.observation()
+    sbcs = {**told.sbcs, "fra-a": msgspec.structs.replace(told.sbcs["fra-a"], calls=share)}
+    scene.put(Heard(1, msgspec.structs.replace(told, at_s=scene.now_s, sbcs=sbcs, calls=100)))
+    answer = scene.tell("ann", "sbc-admin", sbc="fra-a", state=state)
+    assert answer.status == wanted
+    if wanted == "proposed":
+        assert not scene.world.sbc_admin and "51 % of all calls up" in answer.text
+        scene.tell("cat", "sbc-admin", sbc="fra-a", state="draining", break_glass=True)
+        stale = scene.tell("ben", "op-approve", id=answer.body["proposal"])
+        assert stale.code == "proposal-stale" and "SBC fra-a was enabled, is draining" in stale.text
+        assert scene.tell("ann", "sbc-admin", sbc="fra-a", state="enabled").status == "done"
 
 
 @pytest.mark.parametrize(
