@@ -135,7 +135,11 @@ class Desk:
 
     async def _read_controller(self, link: PacketLink) -> None:
         while (packet := await link.receive()) is not None:
-            self._from_controller(packet[0])
+            try:
+                self._from_controller(packet[0])
+            except Exception:
+                self.bad_packets += 1
+                self.log.exception("a frame of the controller could not be taken in; the desk goes on with the next")
         if self._link is link:
             self._link = None
             self.state.on_link(None)
@@ -197,7 +201,12 @@ class Desk:
     def _start(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._link_ended)
+
+    def _link_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            self.log.error("what reads a link ended by a fault in sipctl", exc_info=bug)
 
     # -- what others ask of it ---------------------------------------------------------------------------------------------
 
@@ -302,12 +311,27 @@ async def run_desk(
         desk.log.info("the API is served", address=address)
         if not _is_loopback(address):
             desk.log.warning("the API is open to other machines and has no TLS of its own: put a proxy with TLS before it")
-        await stopped.wait()
+        await _stopped_or_broken(stopped, tasks, desk.log)
     finally:
         for task in tasks:
             task.cancel()
         await runner.cleanup()
         await desk.close()
+
+
+async def _stopped_or_broken(stopped: asyncio.Event, duties: list[asyncio.Task[None]], log: Log) -> None:
+    """Wait for the desk's end. A duty that fails is that too: a desk that is deaf would never be replaced by another."""
+    stop = asyncio.ensure_future(stopped.wait())
+    waiting: set[asyncio.Task[Any]] = {stop, *duties}
+    try:
+        while stop in waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for duty in done - {stop}:
+                if not duty.cancelled() and (bug := duty.exception()) is not None:
+                    log.error("the desk ends by a fault in sipctl", exc_info=bug)
+                    raise bug
+    finally:
+        stop.cancel()
 
 
 class _Sender:

@@ -271,7 +271,10 @@ class DeskState:
                 self._changed[operation.id] = asyncio.Event()
             changed.set()
         while len(self._operations) > MAX_OPERATIONS_KEPT:
-            self._operations.popitem(last=False)
+            oldest = next((one for one in self._operations if one not in self._changed), None)
+            if oldest is None:
+                break  # all are open, of which there is a most
+            del self._operations[oldest]
         self._save(operation)
 
     def _save(self, operation: Operation) -> None:

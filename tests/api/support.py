@@ -159,6 +159,11 @@ class RunningDesk:
             await self._task
         self.store.close()
 
+    async def ended(self) -> None:
+        """Wait until it ends by itself. Raises: what ended it."""
+        assert self._task is not None
+        await self._task
+
     def secret(self, role: str = "admin") -> str:
         """A token of that role, made behind the API's back."""
         return (self.state_dir / "admin.token").read_text().strip()

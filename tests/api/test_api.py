@@ -11,6 +11,7 @@ import pytest
 
 from sipctl.api.problems import CODES
 from sipctl.api.ring import EventRing
+from sipctl.api.state import DeskState
 from sipctl.call.events import Answered, Ended, LogLine
 from sipctl.control.ports import Answer, DecisionRecord, Notice, Revision, View
 from tests.api.support import FakeController, MemoryLink, RunningDesk, a_status, a_view
@@ -336,6 +337,60 @@ async def test_what_a_controller_has_taken_is_kept_until_the_next_one_says_wheth
     assert found["status"] == "accepted" and found["progress"]["left"] == 3 and found["forecast"]["text"] == "no call is up"
     desk.controller.say(Answer(kept, "done", "fra-a is drained"))
     assert (await get(admin, f"/v1/operations/{kept}?wait=5"))["status"] == "done"
+
+
+async def test_what_is_open_is_not_forgotten_over_what_came_after_it(
+    desk: RunningDesk, admin: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sipctl.api.state.MAX_OPERATIONS_KEPT", 3)
+    desk.controller.script = lambda command: [
+        Answer(command.id, "going", "3 calls are up", final=False)
+        if command.op == "sbc-admin"
+        else Answer(command.id, "done", "…")
+    ]
+    drain = (await post(admin, "/v1/sbcs/fra-a/admin", {"state": "draining", "reason": "x"}, 202))["id"]
+    for _ in range(5):
+        await post(admin, "/v1/groups/acme/unlatch", {"reason": "x"})
+    desk.controller.link.close()
+    await desk.settled()
+    desk.controller = FakeController()
+    desk.connect(View(a_view().status, {**a_view().detail, "operations": [{"id": drain, "left": 3}]}))
+    await desk.settled()
+    await post(admin, "/v1/groups/acme/unlatch", {"reason": "x"})
+    assert (await get(admin, f"/v1/operations/{drain}"))["status"] == "going"
+    desk.controller.say(Answer(drain, "done", "fra-a is drained"))
+    assert (await get(admin, f"/v1/operations/{drain}?wait=5"))["status"] == "done"
+
+
+async def test_a_frame_that_a_fault_in_the_desk_meets_costs_that_frame_only(
+    desk: RunningDesk, admin: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as faulty:
+        faulty.setattr(DeskState, "on_view", _faulty)
+        desk.controller.say(a_view(revision=813))
+        await desk.settled()
+    assert (await get(admin, "/v1/status"))["revision"] == 812
+    desk.controller.say(a_view(revision=814))
+    await desk.settled()
+    assert (await get(admin, "/v1/status"))["revision"] == 814
+
+
+async def test_a_desk_that_cannot_take_controllers_any_more_ends_so_that_another_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = RunningDesk(tmp_path)
+    await desk.start()
+    with monkeypatch.context() as faulty:
+        faulty.setattr(DeskState, "on_link", _faulty)
+        desk.connect()
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(desk.ended(), 5)
+    desk.store.close()
+    assert "the desk ends by a fault in sipctl" in (tmp_path / "log" / "sipctl.jsonl").read_text()
+
+
+def _faulty(*_: object) -> None:
+    raise ZeroDivisionError
 
 
 async def test_waiting_for_an_operation_ends_when_it_goes_on_by_itself(desk: RunningDesk, admin: Session) -> None:
