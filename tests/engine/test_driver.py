@@ -191,14 +191,16 @@ def test_standing_still_is_told_to_the_core(bench: Bench) -> None:
     assert bench.driver.gap_s == bench.core.gaps[0]
 
 
-def flood(bench: Bench, turns: int) -> list[bool]:
-    """Keep the socket full for so many turns of the loop; says after each whether new calls were shed."""
+def flood(bench: Bench, turns: int, waiting: int = MAX_BATCH + 1) -> list[bool]:
+    """Have so many datagrams wait in each of so many turns of the loop; says after each whether new calls were shed."""
     shed: list[bool] = []
+    sent = [0]
 
     def every(_now_s: float) -> None:
         shed.append(bench.core.is_shedding)
-        for _ in range(MAX_BATCH + 1):
+        while sent[0] - len(bench.core.received) < waiting:
             bench.peers[0].sendto(b"hello", bench.address(0))
+            sent[0] += 1
         if len(shed) == turns:
             bench.driver.stop()
 
@@ -223,6 +225,15 @@ def test_a_socket_that_stays_full_of_a_moments_work_is_no_overload(bench: Bench,
     monkeypatch.setattr(module, "CATCH_UP_S", 0.0)
     monkeypatch.setattr(module, "BEHIND_S", 0.0)
     assert not any(flood(bench, 20))
+
+
+def test_a_router_whose_small_buffer_stays_more_than_half_full_sheds_new_calls(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CATCH_UP_S", 0.0)
+    monkeypatch.setattr(module, "BEHIND_S", 0.0)
+    bench.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
+    assert flood(bench, 20, waiting=1000)[-1]
 
 
 def test_what_waited_while_nobody_read_is_no_overload(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ MAX_POISON = 32  # messages kept that raised inside the core
 MAX_POISON_BYTES = 4096  # of each
 POLL_S = 0.1  # the loop turns at least this often, so a longer turn is a stall of ours
 BEHIND_S = 0.25  # a socket that was never found empty for so long …
-BEHIND_BYTES = 4 << 20  # … and holds more than this (some 1,800 messages): new calls are shed until it is empty (CALLS 1.6)
+BEHIND_BYTES = 4 << 20  # … and holds more than this (some 1,800 messages), or more than half of what a smaller buffer takes:
+# new calls are shed until it is empty (CALLS 1.6)
 RESTED_S = 20e-6  # a poll that took longer had nothing to give at once
 GAP_S = 0.25  # a turn longer than this is told to the core (CALLS 3.5)
 FLOW_BASE = 1 << 20  # numbers from here on are connections, below are listens
@@ -43,7 +44,7 @@ Out = list[tuple[int, bytes, Address]]
 Notes = list[tuple[Any, ...]]
 
 # linux/in.h, linux/in6.h, linux/errqueue.h; Python's socket module lacks them.
-_SO_MEMINFO = 55  # nine u32, the first: bytes that wait to be read
+_SO_MEMINFO = 55  # nine u32: the first tells how many bytes wait to be read, the second how many may
 _IP_RECVERR = 11
 _IPV6_RECVERR = 25
 _EXTENDED_ERROR = struct.Struct("=IBBBxII")
@@ -266,8 +267,9 @@ class Driver:
         more than a moment's work."""
         if now_s - self._full_since_s.setdefault(index, max(now_s, self._calm_from_s)) <= BEHIND_S:
             return False
-        waiting = self._sockets[index].getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)
-        return int.from_bytes(waiting[:4], sys.byteorder) > BEHIND_BYTES
+        memory = self._sockets[index].getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)
+        waiting, room = int.from_bytes(memory[:4], sys.byteorder), int.from_bytes(memory[4:8], sys.byteorder)
+        return waiting > min(BEHIND_BYTES, room // 2)  # without CAP_NET_ADMIN the kernel gives far less room than was asked for
 
     def _heed_other(self, ready: Callable[[int], None], mask: int) -> None:
         try:
