@@ -54,7 +54,7 @@ def canary_of(world: World, plan: Plan) -> Canary | None:
 
 def begun(world: World, running: Running, unix_s: float) -> World:
     """A canary begins, or goes on after a restart."""
-    return with_sources_kept(replace(world, canary=running, canary_seen=Seen(), canary_fell=None), unix_s)
+    return with_sources_kept(replace(world, canary=running, canary_seen=Seen(), canary_fell=None, canary_promoting=False), unix_s)
 
 
 def with_sources_kept(world: World, unix_s: float) -> World:
@@ -71,7 +71,7 @@ def without(world: World, ended: Ended, unix_s: float) -> World:
     """It is over; what it had is known for a while yet."""
     world = with_sources_kept(world, unix_s)
     fell = Fell(ended.revision, ended.text, unix_s) if ended.fell else world.canary_fell
-    return replace(world, canary=None, canary_seen=Seen(), canary_fell=fell)
+    return replace(world, canary=None, canary_seen=Seen(), canary_fell=fell, canary_promoting=False)
 
 
 def heard(world: World, link: int, observe: Observe) -> World:
@@ -87,7 +87,7 @@ def heard(world: World, link: int, observe: Observe) -> World:
 def ticked(world: World, unix_s: float) -> tuple[World, Ended | None, int | None]:
     """Judge it. Returns: the World; its end, if it falls; the revision that is due to be promoted now."""
     running = world.canary
-    if running is None:
+    if running is None or world.canary_promoting:
         return world, None, None
     if unix_s - world.canary_retired_unix_s >= RETIRE_AGAIN_S:
         world = with_sources_kept(world, unix_s)
@@ -120,6 +120,9 @@ def ordered(world: World, command: Command) -> No | tuple[World, str, Mapping[st
     running = world.canary
     if running is None:
         return No("refused", NO_CANARY, "no canary runs", "sipctl apply --canary 5% begins one")
+    if world.canary_promoting:
+        text = f"revision {running.revision} is being made live for everybody at this moment"
+        return No("conflict", "canary-promoting", text, "sipctl canary show; what is live already, sipctl rollback takes back")
     if command.op == "canary-abort":
         text = f"the canary of revision {running.revision} is aborted by {command.actor}: {command.reason}; {figures(world)}"
         return Ended(running.revision, text, False, "aborted", command.actor)

@@ -54,6 +54,7 @@ from sipctl.control.world import (
     CanaryLive,
     CanaryLost,
     CanaryOrdered,
+    CanaryPromoting,
     CanaryStuck,
     Effect,
     EndCanary,
@@ -386,7 +387,7 @@ class Controller:
         """Make the canary's revision live; one that was due by itself and could not be is an alarm, and tried again."""
         assert self._loop is not None
         loop = self._loop
-        outcome = await self._plans.promote(command, lambda: loop.world)
+        outcome = await self._plans.promote(command, lambda: loop.world, lambda is_on: loop.take(CanaryPromoting(is_on)))
         if not isinstance(outcome, Answer):
             loop.take(outcome)
             self._tell_overruled()

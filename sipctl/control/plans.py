@@ -336,8 +336,14 @@ class Plans:
         self.canary = (revision, result, plan)
         return Running(wish, plan[0].topology, plan[0].table, plan[0].numbers)
 
-    async def promote(self, command: Command, world: Callable[[], World]) -> PlanLive | Answer:
-        """Make the canary's revision live for everybody; compiled and kept it is already."""
+    async def promote(
+        self, command: Command, world: Callable[[], World], promoting: Callable[[bool], None]
+    ) -> PlanLive | Answer:  # fmt: skip
+        """Make the canary's revision live for everybody; compiled and kept it is already.
+
+        Args:
+            promoting: told True before the write that counts, so that nothing ends the canary meanwhile; False if it failed.
+        """
         async with self._applying:
             if self.canary is None or world().canary is None:
                 return Answer(command.id, "refused", "no canary runs", NO_CANARY, "sipctl apply --canary 5% begins one")
@@ -349,7 +355,12 @@ class Plans:
                     _check_rules(command, world(), plan)
                     would = f"would make revision {revision.number} live"
                     return Answer(command.id, "done", would, body={**body, "dry_run": True})
-                await self._make_live(command, revision, result, plan, world)
+                promoting(True)
+                try:
+                    await self._make_live(command, revision, result, plan, world)
+                except BaseException:
+                    promoting(False)
+                    raise
             except Refusal as refusal:
                 return refusal.answer
             except SipctlError as error:

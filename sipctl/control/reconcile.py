@@ -27,6 +27,7 @@ from sipctl.control.world import (
     CanaryLive,
     CanaryLost,
     CanaryOrdered,
+    CanaryPromoting,
     CanaryStuck,
     Effect,
     EndCanary,
@@ -103,6 +104,8 @@ def reconcile(world: World, happening: Happening, now_s: float, unix_s: float) -
             operation = turn.canary_live(happening)
         case CanaryOrdered(command):
             operation = turn.canary_ordered(command)
+        case CanaryPromoting(is_on):
+            turn.set(canary_promoting=is_on)
         case CanaryStuck(text):
             turn.set(canary_seen=replace(turn.world.canary_seen, stuck=text))
         case CanaryLost(revision, text):

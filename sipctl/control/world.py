@@ -136,6 +136,7 @@ class World:
     canary: Running | None = None  # another revision that takes a share of the callers
     canary_seen: Seen = field(default_factory=Seen)
     canary_fell: Fell | None = None  # the last one that went back by itself
+    canary_promoting: bool = False  # its revision is being written as the live one: it neither falls nor takes orders
     canary_retired_unix_s: float = 0.0  # when what only it has was last said to stay known
     watch: Watch = field(default_factory=Watch)  # what live calls showed
     doubtful: tuple[str, ...] = ()  # SBCs that come last within their pair
@@ -221,6 +222,13 @@ class CanaryOrdered:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryPromoting:
+    """The one write that makes its revision live begins, or has failed."""
+
+    is_on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CanaryStuck:
     """It could not be promoted; "": that is over."""
 
@@ -296,6 +304,7 @@ Happening = (  # fmt: skip
     | Reported
     | CanaryLive
     | CanaryOrdered
+    | CanaryPromoting
     | CanaryStuck
     | CanaryLost
 )

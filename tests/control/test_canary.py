@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 from sipctl.control.canary_state import Counts
 from sipctl.control.plan_canary import unfit
 from sipctl.control.plan_history import content_of
-from sipctl.control.ports import Answer, CanaryObservation, Observe, Revision, View
+from sipctl.control.ports import Answer, CanaryObservation, Observe, Revision, View, Wishes
 from sipctl.routing.snapshot import RoutingState
 from sipctl.store.sqlite import SqliteStore
-from tests.control.world import FakeDesk, FakeRouter, Office, the_topology, until
+from tests.control.world import FakeDesk, FakeRouter, MemoryStore, Office, the_topology, until
 
 GOOD, ONE, TWO = {"plan": "good"}, {"plan": "one trunk"}, {"plan": "two"}
 WELL: Counts = (60, 0, 0, 0)
@@ -306,6 +307,50 @@ async def test_a_save_of_a_watched_folder_waits_for_the_canarys_end(office: Offi
     await office.save(TWO)
     await until(lambda: office.store.live == 3)
     await until(lambda: not any(name.startswith("watch:") for name in alarms(desk)))
+
+
+class SlowStore(MemoryStore):
+    """A store whose word that a revision is live waits until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begins, self.goes_on = threading.Event(), threading.Event()
+
+    def set_live(
+        self, number: int, at_unix_s: float, wishes: Wishes | None = None, renamed: Mapping[str, Mapping[str, str]] = {}
+    ) -> None:
+        if number > 1:
+            self.begins.set()
+            assert self.goes_on.wait(20.0)
+        super().set_live(number, at_unix_s, wishes, renamed)
+
+
+async def test_nothing_ends_a_canary_while_its_revision_is_being_written_as_the_live_one(office: Office) -> None:
+    store = office.store = SlowStore()
+    desk = await office.start()
+    await begun(desk)
+    promotion = asyncio.ensure_future(desk.order("canary-promote"))
+    await until(store.begins.is_set)
+    observed(office.router, BAD)
+    for op in ("canary-abort", "canary-grow"):
+        answer = await desk.order(op, permille=500)
+        assert (answer.status, answer.code) == ("conflict", "canary-promoting"), answer
+    store.goes_on.set()
+    assert (await promotion).text == "revision 2 is live"
+    assert state_of(office).revision == 2 and office.store.live == 2 and not kept(office, 2).ended
+    await until(lambda: [one.rule for one in office.store.records if one.kind == "canary"] == ["promoted"])
+    assert (await desk.order("canary-abort")).code == "no-canary"
+
+
+async def test_a_canary_whose_promotion_failed_is_judged_and_takes_orders_as_before(office: Office) -> None:
+    desk = await office.start()
+    await begun(desk)
+    office.store.fails = True
+    assert (await desk.order("canary-promote")).status == "failed"
+    office.store.fails = False
+    assert (await desk.order("canary-grow", permille=100)).status == "done"
+    observed(office.router, BAD)
+    await until(lambda: state_of(office).canary is None)
 
 
 # -- deaths --------------------------------------------------------------------------------------------------------------------
