@@ -35,12 +35,14 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "lost": "The controller went away before it said what became of it.",
         "not-built": "This part of sipctl is not built yet.",
         "no-view": "No controller has told this desk anything yet.",
+        "starting": "The controller has just begun; the same again in a moment.",
         "controller-unreachable": "The controller does not answer; routers go on with what they have.",
         "busy": "Too much of this is already under way.",
         "store-failed": "The store did not read or write.",
         "internal": "A bug in sipctl; the log has more.",
     }
 )
+RETRY_AFTER_S: Final[Mapping[str, int]] = MappingProxyType({"starting": 2})  # codes that say by themselves when to ask again
 
 
 class Problem(SipctlError):  # noqa: N818 - the word RFC 9457 uses
@@ -66,8 +68,11 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> web.Re
         "hint": problem.hint,
         **problem.more,
     }
+    sent = dict(headers or {})
+    if problem.slug in RETRY_AFTER_S:
+        sent["Retry-After"] = str(RETRY_AFTER_S[problem.slug])
     return web.Response(
-        status=problem.status, body=orjson.dumps(body, default=str), content_type="application/problem+json", headers=headers
+        status=problem.status, body=orjson.dumps(body, default=str), content_type="application/problem+json", headers=sent
     )
 
 

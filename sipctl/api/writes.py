@@ -20,6 +20,7 @@ from sipctl.store.operations import Operation
 
 MAX_FORCED_RULES: Final = 20
 MAX_RULE_CHARACTERS: Final = 64
+STARTING: Final = "starting"  # the code of what a controller that begins did not do
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Body = TypeVar("Body", bound=bodies.Write)
 # What an operation's end means in HTTP: status and problem code.
@@ -156,7 +157,7 @@ def operation_answer(operation: Operation, forecast: Mapping[str, Any] | None = 
     """200 done, or proposed; 202 under way; raises the problem it ended with."""
     problem = _PROBLEM_OF.get(operation.status)
     if problem is not None:
-        status, code = problem
+        status, code = (503, STARTING) if operation.code == STARTING else problem
         raise Problem(
             status, code, operation.text, hint=operation.hint, rule=operation.code, operation=operation.id, body=operation.body
         )  # fmt: skip

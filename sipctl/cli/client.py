@@ -33,7 +33,7 @@ _EXIT_OF: Final[Mapping[str, int]] = MappingProxyType(
         "refused": EXIT_REFUSED, "conflict": EXIT_REFUSED,
         "failed": EXIT_UNHEALTHY, "internal": EXIT_UNHEALTHY, "store-failed": EXIT_UNHEALTHY, "busy": EXIT_UNHEALTHY,
         "lost": EXIT_UNHEALTHY,
-        "controller-unreachable": EXIT_UNREACHABLE, "no-view": EXIT_UNREACHABLE,
+        "controller-unreachable": EXIT_UNREACHABLE, "no-view": EXIT_UNREACHABLE, "starting": EXIT_UNREACHABLE,
     }
 )  # fmt: skip
 
