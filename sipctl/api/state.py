@@ -27,7 +27,8 @@ from sipctl.telemetry.call_ages import CallAges
 
 MAX_OPERATIONS_KEPT: Final = 2_000  # in memory; older ones are read from the store
 MAX_LINEAGE: Final = 64  # makers of makers of a token that are looked at
-MAX_OPERATIONS_OPEN: Final = 256
+MAX_OPERATIONS_UNANSWERED: Final = 256
+MAX_OPERATIONS_OPEN: Final = 1_500  # with those that go on; the controller keeps 1,000
 MAX_STORE_WAITING: Final = 200
 STORE_TIMEOUT_S: Final = 10.0
 FIRST_ANSWER_S: Final = 5.0  # a write answers 202 when the controller has said nothing by then
@@ -193,8 +194,13 @@ class DeskState:
             raise Problem(
                 503, "controller-unreachable", "no controller is connected; nothing was sent", hint="sipctl status --local"
             )
+        unanswered = sum(1 for one in self._changed if self._operations[one].status == "running")
+        if unanswered >= MAX_OPERATIONS_UNANSWERED:
+            raise Problem(503, "busy", f"{unanswered} operations have no answer yet", hint="wait for them: sipctl history")
         if len(self._changed) >= MAX_OPERATIONS_OPEN:
-            raise Problem(503, "busy", f"{len(self._changed)} operations are under way", hint="wait for them: sipctl history")
+            raise Problem(
+                503, "busy", f"{len(self._changed)} operations go on", hint="end some: sipctl op ls; sipctl op abort ID"
+            )
         identifier = f"op-{secrets.token_hex(5)}"
         command = Command(
             identifier,

@@ -7,13 +7,14 @@ from ipaddress import ip_network
 from typing import Final
 
 from sipctl.control.case import ADMIN_WORDS, Case, Change, No, Stopped, check_room, check_sight, names_of, not_pinned
-from sipctl.control.following import Follow
+from sipctl.control.following import DRAIN, Follow
 from sipctl.control.op_changes import drained
 from sipctl.control.safety import both_off, calls_of_node, calls_of_sbc, calls_of_tenant, groups_of_tenants, is_usable
 from sipctl.failover.memory import BCP, PRIMARY, Order
 from sipctl.routing.snapshot import Admin, Group
 
 MAX_EXTRA_SOURCES: Final = 256
+MAX_FOLLOWERS: Final = 8  # operations on one SBC, tenant or node that wait for its last call; one more must change something
 
 
 def sbc_admin(case: Case) -> Change:
@@ -78,8 +79,17 @@ def _not_both_off(case: Case, tenant_admin: Mapping[str, Admin], sbc_admin: Mapp
 
 
 def _followed(case: Case, what: str, name: str, state: Admin, before: Admin) -> Follow | None:
-    """What takes no more calls is followed until the last one is over."""
-    return None if state is Admin.ENABLED else drained(case, what, name, before, state)
+    """What takes no more calls is followed until the last one is over; said again, by a few more that wait for the same."""
+    if state is Admin.ENABLED:
+        return None
+    followers = [
+        one.id for one in case.world.pending
+        if one.follow is not None and (one.follow.kind, one.follow.what, one.follow.name) == (DRAIN, what, name)
+    ]  # fmt: skip
+    if state is before and len(followers) >= MAX_FOLLOWERS:
+        text = f"{name or 'this node'} is {_word(state)} already, and {len(followers)} operations wait for its last call"
+        raise Stopped(No("refused", "followed-already", text, "sipctl op ls"))
+    return drained(case, what, name, before, state)
 
 
 def _leave(case: Case, tenants: set[str], rule: str, why: str, *, disabled: str = "") -> tuple[tuple[Group, str], ...]:

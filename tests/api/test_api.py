@@ -362,6 +362,28 @@ async def test_what_is_open_is_not_forgotten_over_what_came_after_it(
     assert (await get(admin, f"/v1/operations/{drain}?wait=5"))["status"] == "done"
 
 
+async def test_what_goes_on_keeps_nobody_from_writing_but_what_is_unanswered_does(
+    desk: RunningDesk, admin: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sipctl.api.state.MAX_OPERATIONS_UNANSWERED", 2)
+    monkeypatch.setattr("sipctl.api.state.MAX_OPERATIONS_OPEN", 6)
+    desk.controller.script = lambda command: [Answer(command.id, "going", "3 calls are up", final=False)]
+    for _ in range(3):
+        await post(admin, "/v1/sbcs/fra-a/admin", {"state": "draining", "reason": "x"}, 202)
+    desk.controller.script = lambda command: []
+    monkeypatch.setattr("sipctl.api.state.FIRST_ANSWER_S", 0.0)
+    for _ in range(2):
+        await post(admin, "/v1/groups/acme/unlatch", {"reason": "x"}, 202)
+    busy = await post(admin, "/v1/groups/acme/unlatch", {"reason": "x"}, 503)
+    assert (busy["code"], busy["detail"]) == ("busy", "2 operations have no answer yet")
+    for command in desk.controller.commands[-2:]:
+        desk.controller.say(Answer(command.id, "accepted", "…", final=False))
+    await desk.settled()
+    await post(admin, "/v1/groups/acme/unlatch", {"reason": "x"}, 202)
+    busy = await post(admin, "/v1/groups/acme/unlatch", {"reason": "x"}, 503)
+    assert busy["detail"] == "6 operations go on"
+
+
 async def test_a_frame_that_a_fault_in_the_desk_meets_costs_that_frame_only(
     desk: RunningDesk, admin: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from sipctl.control import operations
+from sipctl.control.admin_changes import MAX_FOLLOWERS
 from sipctl.control.ports import Ack, Answer, Hello, Observe, TrunkObservation, Wishes
 from sipctl.control.state import resumed_pending, wishes_of, world_of
 from sipctl.control.status import detail
@@ -122,6 +123,20 @@ def test_enabling_it_again_ends_the_drain_as_aborted() -> None:
     answer = scene.order("sbc-admin", sbc="fra-a", state="draining")
     scene.order("sbc-admin", sbc="fra-a", state="enabled")
     assert scene.of(answer)[-1].status == "aborted" and "is enabled again" in scene.of(answer)[-1].text
+
+
+def test_a_drain_said_again_is_waited_for_as_well_but_not_without_end() -> None:
+    scene = Counted()
+    scene.at_sbc = {"fra-a": 3}
+    answers = [scene.order("sbc-admin", sbc="fra-a", state="draining") for _ in range(MAX_FOLLOWERS)]
+    assert {answer.status for answer in answers} == {"going"}, "who says it again may be about to cut the power: not done yet"
+    again = scene.order("sbc-admin", sbc="fra-a", state="draining")
+    assert (again.status, again.code) == ("refused", "followed-already")
+    assert "fra-a is draining already, and 8 operations wait" in again.text
+    assert scene.order("sbc-admin", sbc="fra-a", state="disabled").status == "going", "a change is never refused for it"
+    scene.at_sbc["fra-a"] = 0
+    scene.run(3.0)
+    assert {scene.of(answer)[-1].status for answer in answers} == {"done"}
 
 
 def test_aborting_a_drain_gives_back_what_it_can_and_says_what_stays() -> None:
