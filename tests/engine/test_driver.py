@@ -236,6 +236,43 @@ def test_a_router_whose_small_buffer_stays_more_than_half_full_sheds_new_calls(
     assert flood(bench, 20, waiting=1000)[-1]
 
 
+def test_an_icmp_error_among_what_waits_does_not_end_the_shedding(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("CATCH_UP_S", 0.0), ("BEHIND_S", 0.0), ("BEHIND_BYTES", 0)):
+        monkeypatch.setattr(module, name, value)
+    closed = a_socket("127.0.0.1")
+    nobody = closed.getsockname()
+    closed.close()
+    flood(bench, 20, waiting=4 * MAX_BATCH)
+    assert bench.core.is_shedding
+
+    def answer_nobody_once(data: bytes, where: int, address: tuple[str, int], out: Any, notes: Any) -> None:
+        if not bench.core.failed:
+            out.append((where, data, nobody))
+
+    shed: list[bool] = []
+
+    def watch(where: int, address: tuple[str, int], out: Any) -> None:
+        bench.core.on_tick = lambda now_s, out: shed.append(bench.core.is_shedding)
+        bench.core.next_due_s = 0.0  # at the end of this turn
+
+    bench.core.on_receive, bench.core.on_failed = answer_nobody_once, watch
+    turn_until(bench.driver, lambda: bool(shed))
+    assert shed == [True], "there was more to read"
+    turn_until(bench.driver, lambda: not bench.core.is_shedding)
+    assert bench.driver.counters["fell_behind"] == 1
+
+
+def test_a_last_batch_that_takes_all_there_was_ends_the_shedding_once_nothing_comes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("CATCH_UP_S", 0.0), ("BEHIND_S", 0.0), ("BEHIND_BYTES", 0)):
+        monkeypatch.setattr(module, name, value)
+    flood(bench, 20)
+    bench.sockets[0].recv(100)  # a whole batch is left
+    assert bench.core.is_shedding
+    turn_until(bench.driver, lambda: not bench.core.is_shedding)
+
+
 def test_what_waited_while_nobody_read_is_no_overload(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CATCH_UP_S", 60.0)
     monkeypatch.setattr(module, "BEHIND_S", 0.0)

@@ -210,6 +210,8 @@ class Driver:
             if now_s - turned_s > GAP_S:
                 self._note_gap(now_s - turned_s, now_s)
             turned_s = now_s
+            if not events and self._full_since_s:
+                self._rest()
             for fd, mask in events:
                 entry = by_fd.get(fd)
                 if entry is not None:
@@ -236,11 +238,12 @@ class Driver:
         """One batch of one socket. The inner loop is the hot path: nothing is done in it that can be done outside."""
         receive, take = self.core.receive, port.receive
         out, notes = self._out, self._notes
-        count, limit = 0, self._burst
+        count, limit, is_empty = 0, self._burst, False
         try:
             while count < limit:
                 taken = take()
                 if taken is None:
+                    is_empty = True
                     break
                 data, source = taken
                 count += 1
@@ -252,18 +255,23 @@ class Driver:
                     self._send_all()
                 if notes:
                     self._tell()
-        except OSError:  # a pending ICMP error: the queue tells which peer
+        except OSError:  # a pending ICMP error: the queue tells which peer; of what waits behind it, it tells nothing
             self._read_errors(index)
         self.counters["datagrams_in"] += count
-        if count < limit:
+        if is_empty:
             if self._full_since_s.pop(index, None) is not None and not self._full_since_s:
                 self.core.is_shedding = False
         elif limit == MAX_BATCH and not self.core.is_shedding and self._has_fallen_behind(index, now_s):
             self.core.is_shedding = True
             self.counters["fell_behind"] += 1
 
+    def _rest(self) -> None:
+        """Nothing waits anywhere, also where the last batch took all there was and did not look again."""
+        self._full_since_s.clear()
+        self.core.is_shedding = False
+
     def _has_fallen_behind(self, index: int, now_s: float) -> bool:
-        """Whether that socket has given full batches for BEHIND_S, the first moments of this router not counted, and still holds
+        """Whether that socket was not found empty for BEHIND_S, the first moments of this router not counted, and still holds
         more than a moment's work."""
         if now_s - self._full_since_s.setdefault(index, max(now_s, self._calm_from_s)) <= BEHIND_S:
             return False
