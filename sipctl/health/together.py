@@ -198,7 +198,8 @@ class Together:
         if self.leads and told:
             for change in told:
                 self._write(change.sbc_id, self._judge.pack(change.sbc_id))
-            self._sign(told[-1].at_s)
+            # Evidence may be older than what was signed last, and an older signature is believed by nobody.
+            self._sign(max(told[-1].at_s, self._board.mine.health_at_s))
         return told
 
     def pack(self, sbc_id: int) -> bytes:

@@ -190,3 +190,22 @@ def test_what_calls_took_down_comes_back_unmeasured_for_all() -> None:
     bench.run(31.0)
     assert bench.seen(1) == [UNKNOWN, UNKNOWN, UNKNOWN]
     assert all(changes[-1] == (1, UNKNOWN) for changes in bench.changes.values())
+
+
+def test_a_failure_shown_by_evidence_older_than_the_last_signature_is_believed_at_once() -> None:
+    bench = Bench(routers=2, probe=None)
+    bench.run(0.1)
+    for caller in range(FALL - 1):
+        bench.call(1, CallOutcome.FAILED, caller)
+        bench.run(0.5)
+    leader, follower = bench.judges[0], bench.judges[1]
+    follower.on_call(1, CallOutcome.FAILED, FALL, bench.now_s - 0.05)
+    leader.on_call(2, CallOutcome.FAILED, 1, bench.now_s)  # what is known of another SBC is told meanwhile
+    leader.pack(2)
+    leader.attend(bench.now_s)
+    follower.attend(bench.now_s)
+    assert bench.seen(1) != [OUT, OUT]
+    leader.heed_evidence(follower.take_evidence(bench.now_s))
+    assert leader.changes()[-1].at_s < bench.now_s
+    follower.attend(bench.now_s)
+    assert bench.seen(1) == [OUT, OUT]
