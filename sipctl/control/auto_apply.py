@@ -77,14 +77,19 @@ class AutoApply:
             self._refuse(content, text)
             return
         command = Command(f"op-watch-{content[:MAX_ID]}", "apply", {"files": folder, "base": live}, ACTOR, "the folder changed")
+        was_canarys = self._is_canarys(content)
         answer = await self._apply(command)
         if answer is not None:
             self._refuse(content, f"the edit of the folder is not applied: {_why(answer)}")
-            if answer.code == CANARY_RUNNING:
-                self._settled = None  # it waits for the canary's end
+            if answer.code == CANARY_RUNNING and not (was_canarys or self._is_canarys(content)):
+                self._settled = None  # it waits for the canary's end; the canary's own content is promoted, or was not wanted
             return
         self._from = self._plans.live
         self._settle(content)
+
+    def _is_canarys(self, content: str) -> bool:
+        canary = self._plans.canary
+        return canary is not None and canary[0].content == content
 
     def _settle(self, content: str) -> None:
         self._settled = content

@@ -353,6 +353,21 @@ async def test_a_canary_whose_promotion_failed_is_judged_and_takes_orders_as_bef
     await until(lambda: state_of(office).canary is None)
 
 
+async def test_a_watched_folder_that_is_the_canarys_does_not_go_live_by_the_canarys_abort(office: Office) -> None:
+    office.saved = asyncio.Queue()
+    desk = await office.start()
+    await begun(desk)
+    await office.save(ONE)
+    await until(lambda: any(name.startswith("watch:") for name in alarms(desk)))
+    await desk.order("canary-abort", reason="wrong week")
+    for _ in range(3):
+        await office.save(ONE)
+    await desk.order("pin", group="acme", to="primary")
+    assert office.store.live == 1 and [one.number for one in office.store.kept] == [1, 2]
+    await office.save(TWO)
+    await until(lambda: office.store.live == 3)
+
+
 # -- deaths --------------------------------------------------------------------------------------------------------------------
 
 
