@@ -26,6 +26,7 @@ class Attempt(msgspec.Struct, tag="a", array_like=True, gc=False):
     status: int  # SIP status, or 0: silence, 1: transport error, 2: cancelled
     outcome: str  # "answered" | "refused" | "no-reply" | "no-progress" | "transport-error" | "cancelled" | "lost"
     retry_after_s: float = 0.0
+    canary: bool = False  # of a call that a canary's revision carries: no evidence against what the live one uses
 
 
 class Answered(msgspec.Struct, tag="s", array_like=True, gc=False):

@@ -301,6 +301,7 @@ class Ledger:
             Attempt(
                 relay.cdr_id.hex(), number, tenant, role, pair, sbc, attempt.started_unix_s, core.now_s + core.unix_minus_mono_s,
                 attempt.status or (_CANCELLED if outcome == "cancelled" else 0), outcome, retry_after_s,
+                relay.revision != 0,
             ),
         ))  # fmt: skip
 

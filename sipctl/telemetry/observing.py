@@ -203,8 +203,8 @@ class CallObserver:
 
 
 def _places(attempt: Attempt) -> tuple[tuple[str, str], ...]:
-    """Where an attempt counts."""
-    if not attempt.sbc:
+    """Where an attempt counts; a canary's nowhere: it shows the edit, not the SBC that the live plan has by that name."""
+    if not attempt.sbc or attempt.canary:
         return ()
     places = (("sbc", attempt.sbc), ("pair", attempt.pair))
     return (*places, ("first", attempt.sbc)) if attempt.number == 1 else places

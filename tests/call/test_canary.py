@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sipctl.call.events import Answered, Ended
+from sipctl.call.events import Answered, Attempt, Ended
 from sipctl.control.retire import retired_now
 from sipctl.dialplan.compile import compile_plan
 from sipctl.routing.canary import canary_takes, moved_sbcs, with_sbc_ids
@@ -245,6 +245,20 @@ def test_calls_that_a_shared_sbc_refuses_for_the_edits_sake_are_no_evidence_agai
         bench.run(1.0)
     assert bench.core.judge.operating(int(bench.snapshot.sbcs[0].id)) != Operating.OUT_OF_SERVICE
     assert invited(bench.receive(from_(other, 99))) == [OLD]
+
+
+def test_attempts_say_whether_a_canary_made_them_also_after_an_adoption() -> None:
+    live, other = a_table(1), a_table(RENEWED, NEW)
+    bench = Bench(both(live, other, 500))
+    ours, rest = callers(500)[0], next(one for one in range(40) if one not in callers(500))
+    bench.receive(from_(ours, 1))
+    bench.receive(from_(rest, 2))
+    heir = Bench(both(live, other, 500, seq=2), memory=bench.memory)
+    heir.core.adopt(heir.now_s, [], heir.notes)
+    for one in (bench, heir):
+        one.run(40.0)
+        told = [note[1] for note in one.notes if note[0] == "event" and isinstance(note[1], Attempt)]
+        assert sorted(event.canary for event in told) == [False, True]
 
 
 def test_a_box_that_only_the_canary_has_is_probed_and_judged_by_itself() -> None:

@@ -119,6 +119,25 @@ def test_a_search_that_found_nobody_is_a_failure_of_the_tenant_whatever_code_the
     assert minute(observer, "tenant", "acme-prod").failed == 1
 
 
+@pytest.mark.parametrize("status", [200, 0, 404, 500])
+def test_what_a_canarys_calls_show_is_said_of_no_sbc_since_the_live_plan_may_have_another_by_that_name(status: int) -> None:
+    observer = CallObserver(0.0)
+    observer.take(an_attempt(status=status, canary=True), 0.0)
+    if status == 200:
+        observer.take(Answered("aa", UNIX_S + 1, some_facts(ring_s=1.5)), 0.0)
+        observer.take(Ended("aa", UNIX_S + 2, 200, "", 16, "callee", True), 1.0)
+    else:
+        observer.take(refused(status=status or 504), 0.0)
+    assert all(not observer.observed.names(kind) for kind in ("sbc", "first", "pair"))
+    assert observer.observed.names("trunk"), "its calls count where calls count"
+
+
+def test_an_attempt_of_a_router_of_the_version_before_is_read_as_the_live_plans_and_one_of_the_next_is_read_too() -> None:
+    plain = msgspec.to_builtins(an_attempt())
+    assert msgspec.convert(plain[:-1], Attempt) == an_attempt()
+    assert msgspec.convert([*plain, "new"], Attempt) == an_attempt()
+
+
 def test_calls_that_end_within_seconds_are_early_drops_of_whoever_ended_them() -> None:
     observer = CallObserver(0.0)
     for at, (call, seconds, by) in enumerate([("aa", 3.0, "callee"), ("bb", 9.9, "caller"), ("cc", 10.5, "callee")]):
