@@ -765,8 +765,8 @@ class Core:
                 self.flag(FLAG_TRUSTED, sbc_id, 0.0)
 
     def flag(self, kind: int, sbc_id: int, until_s: float) -> None:
-        """What a call showed of an SBC, for the other routers of this machine."""
-        if self.slots > 1:
+        """What a call showed of an SBC, for the other routers of this machine; a canary's shows them nothing."""
+        if self.slots > 1 and (self.canary is None or not self.canary.is_in_force):
             self.notes.append(("flag", kind, sbc_id, until_s))
 
     def hear_flag(self, kind: int, sbc_id: int, until_s: float) -> None:

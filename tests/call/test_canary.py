@@ -261,6 +261,21 @@ def test_attempts_say_whether_a_canary_made_them_also_after_an_adoption() -> Non
         assert sorted(event.canary for event in told) == [False, True]
 
 
+def test_what_a_canarys_calls_show_of_an_sbc_is_not_told_to_the_other_routers() -> None:
+    bench, ours, other = the_bench(permille=500, limit=", labels: {a: b}")
+    bench.core.slots = 2
+    for number, caller, told in ((1, ours, 0), (2, other, 1)):
+        (invite,) = [data for _, data, to in bench.receive(from_(caller, number)) if to[0] == OLD]
+        bench.receive(a_response(invite, 503, b"Retry-After: 20\r\n"), INSIDE, (OLD, 5060))
+        assert sum(note[0] == "flag" for note in bench.notes) == told
+    bench, ours, _ = the_bench(permille=500, limit=", labels: {a: b}")
+    bench.core.slots = 2
+    bench.receive(from_(ours, 1))
+    bench.run(40.0)
+    assert bench.core.canary is not None and bench.core.canary.live.suspect[0]
+    assert not [note for note in bench.notes if note[0] == "flag"]
+
+
 def test_a_box_that_only_the_canary_has_is_probed_and_judged_by_itself() -> None:
     edge = EDGE.replace("probe: off, in_dialog", "probe: {interval: 1s, fast_interval: 500ms, timeout: 500ms}, in_dialog")
     tables = []
