@@ -43,10 +43,11 @@ def adopt(core: Core) -> None:
     snapshot = core.snapshot
     assert snapshot is not None
     targets = _targets_by_key(snapshot)
+    canarys = {} if core.canary is None else _targets_by_key(core.canary.snapshot)
     core.ledger.adopt()
     adopted: list[tuple[SetUp, KeptEdit | None]] = []
     for setup in tuple(core.records.setups()):
-        relay = _rebuild_whosever(core, snapshot, setup, targets)
+        relay = _rebuild_whosever(core, snapshot, setup, targets, canarys)
         if relay is None:
             core.records.close_setup(setup.slot)
             core.count("setups_not_adopted")
@@ -66,8 +67,10 @@ def adopt(core: Core) -> None:
     core.counters["adopted_calls"] = len(core.ledger.calls)
 
 
-def _rebuild_whosever(core: Core, snapshot: RoutingSnapshot, setup: Setup, targets: dict[bytes, Target]) -> SetUp | None:
-    """Rebuild a set-up in the revision that carried it."""
+def _rebuild_whosever(
+    core: Core, snapshot: RoutingSnapshot, setup: Setup, targets: dict[bytes, Target], canarys: dict[bytes, Target]
+) -> SetUp | None:  # fmt: skip
+    """Rebuild a set-up in the revision that carried it, by that one's targets."""
     canary = core.canary
     if canary is not None:
         try:
@@ -75,9 +78,9 @@ def _rebuild_whosever(core: Core, snapshot: RoutingSnapshot, setup: Setup, targe
         except SipSyntaxError:
             return None
         if is_canarys:
-            theirs = canary.enter_adopted()
+            canary.enter_adopted()
             try:
-                relay = _rebuild(core, canary.in_force(), setup, theirs)
+                relay = _rebuild(core, canary.in_force(), setup, canarys)
             finally:
                 canary.leave_adopted()
             if relay is not None:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from sipctl.call.records import Setup
     from sipctl.call.relay import Attempt, Relay
     from sipctl.routing.join import Party, RoutingSnapshot
-    from sipctl.routing.select import Target
 
 MAX_PARTIES: Final = 65_536
 
@@ -237,11 +236,9 @@ class CanarySide:
 
     # -- adoption --------------------------------------------------------------------------------------------------------------
 
-    def enter_adopted(self) -> dict[bytes, Target]:
-        """Put its revision in force for a set-up that is adopted, until `leave_adopted`. Returns: its targets, by key."""
+    def enter_adopted(self) -> None:
+        """Put its revision in force for a set-up that is adopted, until `leave_adopted`."""
         self._enter()
-        snapshot = self.in_force()
-        return {target.key: target for tenant in snapshot.targets for side in tenant for reach in side for target in reach}
 
     def leave_adopted(self) -> None:
         self._leave()

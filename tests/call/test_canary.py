@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from sipctl.call import adopt as adopting
 from sipctl.call.events import Answered, Attempt, Ended
+from sipctl.call.relay import SetUp
 from sipctl.control.retire import retired_now
 from sipctl.dialplan.compile import compile_plan
 from sipctl.routing.canary import canary_takes, moved_sbcs, with_sbc_ids
 from sipctl.routing.join import RoutingSnapshot
+from sipctl.routing.select import Target
 from sipctl.routing.snapshot import Canary, Operating, RoutingState
 from sipctl.routing.table import Table, load_table
 from tests.call.support import CARRIER, INSIDE, OUTSIDE, Bench, Out, a_request, a_response, an_invite
@@ -174,6 +177,27 @@ def test_a_successor_goes_on_with_a_set_up_in_the_revision_that_began_it(share_n
     assert any(data.startswith(b"SIP/2.0 200") and to == CARRIER for _, data, to in heard)
     told = [note[1] for note in heir.notes if note[0] == "event" and isinstance(note[1], Answered)]
     assert [one.facts.revision for one in told] == [RENEWED]
+
+
+@pytest.mark.interpreted
+def test_a_successor_looks_its_canarys_targets_up_once_however_many_set_ups_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, _, _ = the_bench(permille=500)
+    ours = callers(500)[:12]
+    for number, caller in enumerate(ours):
+        bench.receive(from_(caller, number))
+    looked: list[int] = []
+    real = adopting._targets_by_key
+
+    def counting(plan: RoutingSnapshot) -> dict[bytes, Target]:
+        looked.append(plan.revision)
+        return real(plan)
+
+    monkeypatch.setattr(adopting, "_targets_by_key", counting)
+    heir = Bench(bench.snapshot, memory=bench.memory)
+    heir.core.adopt(heir.now_s, [], heir.notes)
+    assert heir.core.counters["adopted_setups"] == len(ours) and looked == [1, RENEWED]
+    relays = [relay for relay in heir.core.invites.values() if isinstance(relay, SetUp)]
+    assert all(relay.attempts[0].target is not None and relay.attempts[0].target.host == NEW for relay in relays)
 
 
 def test_in_dialog_requests_of_a_canarys_call_reach_its_sbc_during_it_and_after_it_ended_either_way() -> None:
