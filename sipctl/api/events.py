@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from sipctl.api.bodies import check_string
-from sipctl.api.context import STATE
+from sipctl.api.context import STATE, principal
 from sipctl.api.problems import Problem
 from sipctl.api.ring import MAX_LISTENERS, Entry, EventRing
 
@@ -17,8 +17,12 @@ RETRY_MS: Final = 2_000
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """Send what comes, until the listener leaves or the desk ends; whoever missed something is told by a `reset` event first."""
-    ring = request.app[STATE].ring
+    """Send what comes, until the listener leaves, its token is revoked or the desk ends.
+
+    Whoever missed something is told by a `reset` event first.
+    """
+    state, listener = request.app[STATE], principal(request)
+    ring = state.ring
     if ring.listeners >= MAX_LISTENERS:
         raise Problem(503, "busy", f"{ring.listeners} listeners are connected already", hint="close one, or poll /v1/status")
     position, has_missed = ring.position(check_string(request.headers.get("Last-Event-ID", "")))
@@ -29,7 +33,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     try:
         await response.prepare(request)
         await response.write(f"retry: {RETRY_MS}\n: listening\n\n".encode())
-        while True:
+        while state.is_active(listener):
             entries, is_gone = ring.after(position)
             if has_missed or is_gone:
                 has_missed = False

@@ -37,6 +37,10 @@ class EventRing:
     def add(self, notice: Notice) -> None:
         self._last += 1
         self._entries.append(Entry(self._last, notice))
+        self.wake()
+
+    def wake(self) -> None:
+        """Let every listener look up: something is new, or who may listen has changed."""
         self._news.set()
         self._news = asyncio.Event()
 
@@ -64,7 +68,7 @@ class EventRing:
         return [entry for entry in self._entries if entry.number > number], number < self._first - 1
 
     async def wait(self, number: int, timeout_s: float) -> None:
-        """Return once something is newer than ``number``, or after ``timeout_s``."""
+        """Return once something is newer than ``number``, listeners are woken, or after ``timeout_s``."""
         news = self._news
         if self._last > number:
             return

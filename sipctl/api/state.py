@@ -34,6 +34,7 @@ STORE_TIMEOUT_S: Final = 10.0
 FIRST_ANSWER_S: Final = 5.0  # a write answers 202 when the controller has said nothing by then
 FORGOTTEN_AFTER_S: Final = 300.0  # an operation of an earlier desk that nobody answered by then is lost
 STORE_POLL_S: Final = 0.5
+TOKENS_RETRY_S: Final = 1.0  # while tokens that changed cannot be read anew
 LOST: Final = "the controller went away before it said what became of this; look at the status and repeat it if it is missing"
 KEPT: Final = ("accepted", "going")  # what a controller has taken is kept over its death
 REACHABLE_WITHIN_S: Final = 5.0  # a controller sends a view each second
@@ -65,10 +66,14 @@ class DeskState:
         self.unsaved_operations = 0
         self._view_at_s = 0.0
         self._tokens: list[tuple[bytes, Token]] | None = None
+        self._revoked: set[str] = set()  # names that the store has ended, until what is read knows it
+        self._reading = asyncio.Lock()  # one at a time, so that what was read last is what holds
+        self._rereading: asyncio.Task[None] | None = None
         self._operations: OrderedDict[str, Operation] = OrderedDict()
         self._changed: dict[str, asyncio.Event] = {}  # by operation that is not over
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="desk-store")
         self._waiting = 0
+        self._is_closed = False
         self._saves: set[asyncio.Task[None]] = set()
         self._orphans: set[str] = set()  # operations whose controller went, until the next one says whether it goes on with them
         self._authors: dict[str, str] = {}  # who made which token, revoked ones too
@@ -302,13 +307,20 @@ class DeskState:
 
     # -- the store ---------------------------------------------------------------------------------------------------------
 
-    async def ask_store(self, work: Callable[[], T]) -> T:
-        """Run something on the store's threads. Raises: Problem 503 when it fails, takes too long, or too much waits."""
+    async def ask_store(self, work: Callable[[], T], on_end: Callable[[asyncio.Future[T]], None] | None = None) -> T:
+        """Run something on the store's threads.
+
+        Args:
+            on_end: told when it has ended, also if that is long after this gave up.
+        Raises: Problem 503 when it fails, takes too long, or too much waits.
+        """
         if self._waiting >= MAX_STORE_WAITING:
             raise Problem(503, "busy", "the store is slow and too much waits for it", hint="is the disk of STATE well?")
         self._waiting += 1
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
         future.add_done_callback(self._store_done)
+        if on_end is not None:
+            future.add_done_callback(on_end)
         try:
             return await asyncio.wait_for(asyncio.shield(future), STORE_TIMEOUT_S)
         except TimeoutError as error:
@@ -331,9 +343,49 @@ class DeskState:
 
     async def load_tokens(self) -> None:
         """Read the valid tokens; called at start and after each change. Raises: Problem 503."""
-        every = await self.ask_store(self.store.tokens.every)
-        self._tokens = await self.ask_store(self.store.tokens.active)
-        self._authors = {token.name: token.author for token in every}
+        async with self._reading:
+            every = await self.ask_store(self.store.tokens.every)
+            tokens = await self.ask_store(self.store.tokens.active)
+            self._revoked &= {token.name for _, token in tokens}
+            self._tokens = [one for one in tokens if one[1].name not in self._revoked]
+            self._authors = {token.name: token.author for token in every}
+        self.ring.wake()
+
+    async def change_tokens(self, work: Callable[[], T], *, revokes: str = "") -> T:
+        """Change the tokens. Whatever comes of it, and whenever: they are read anew after it, again and again until they are.
+
+        Args:
+            revokes: the name that is ended once the store says True.
+        Raises: Problem 503 as `ask_store`; the change may come to be after that.
+        """
+
+        def ended(future: asyncio.Future[T]) -> None:
+            if revokes and not future.cancelled() and future.exception() is None and future.result():
+                self._end_token(revokes)
+            if not self._is_closed:
+                if self._rereading is not None:
+                    self._rereading.cancel()  # it may have read before this
+                self._rereading = asyncio.ensure_future(self._read_tokens_anew())
+
+        return await self.ask_store(work, ended)
+
+    def _end_token(self, name: str) -> None:
+        self._revoked.add(name)  # names are never given twice
+        self._tokens = [one for one in self._tokens or () if one[1].name != name]
+        self.ring.wake()
+
+    async def _read_tokens_anew(self) -> None:
+        while True:
+            try:
+                await self.load_tokens()
+            except Problem:
+                await asyncio.sleep(TOKENS_RETRY_S)
+            else:
+                return
+
+    def is_active(self, token: Token) -> bool:
+        """Is this token one of those that are valid now?"""
+        return any(one.id == token.id for _, one in self._tokens or ())
 
     def made_by(self, token: Token) -> tuple[str, ...]:
         """Who made a token, who made that one's, and so on; names are never given twice, so this never changes."""
@@ -351,6 +403,9 @@ class DeskState:
         return find(self._tokens, secret)
 
     async def close(self) -> None:
+        self._is_closed = True
+        if self._rereading is not None:
+            self._rereading.cancel()
         if self._saves:
             await asyncio.wait(self._saves, timeout=STORE_TIMEOUT_S)
         self._threads.shutdown(wait=False)

@@ -48,9 +48,10 @@ async def revoke(request: web.Request) -> web.StreamResponse:
     actor, name = principal(request).name, request.match_info["name"]
     if body.dry_run:
         return json_answer({"name": name, "dry_run": True})
-    if not await _stored(state, lambda: state.store.tokens.revoke(name, state.wall_s())):
+    is_revoked = await _stored(state, lambda: state.store.tokens.revoke(name, state.wall_s()), revokes=name)
+    if not is_revoked:
+        await state.load_tokens()  # a revocation that was given up may have come to be: no 404 while its token is still let in
         raise Problem(404, "unknown-name", f"there is no active token {name}", hint="sipctl token ls")
-    await state.load_tokens()
     _record(state, "token-revoke", {"name": name}, actor, body.reason, f"token {name} was revoked")
     return json_answer({"name": name, "revoked": True})
 
@@ -113,10 +114,10 @@ def _shown(token: Token) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _stored(state: DeskState, work: Any) -> Any:
-    """A store call whose refusals are the asker's fault (a name taken, the last admin), not the store's."""
+async def _stored(state: DeskState, work: Any, revokes: str = "") -> Any:
+    """A change whose refusals are the asker's fault (a name taken, the last admin), not the store's."""
     try:
-        return await state.ask_store(work)
+        return await state.change_tokens(work, revokes=revokes)
     except Problem as problem:
         if isinstance(problem.__cause__, StoreError) and problem.__cause__.__cause__ is None:
             raise Problem(409, "conflict", problem.detail, hint=problem.hint) from problem

@@ -1,6 +1,7 @@
 """Who may do what: every route has a rule, and every role meets it."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import aiohttp
@@ -14,9 +15,10 @@ from sipctl.api.bodies import Write
 from sipctl.api.routes import PUBLIC, ROUTES, Route, allows
 from sipctl.api.state import DeskState
 from sipctl.control.changes import OP_ROLES, OPS
-from sipctl.errors import EngineError
+from sipctl.control.ports import Notice
+from sipctl.errors import EngineError, StoreError
 from sipctl.store.sqlite import SqliteStore
-from sipctl.store.tokens import ROLES
+from sipctl.store.tokens import ROLES, Token
 from sipctl.telemetry.log import LineWriter, logger
 from sipctl.telemetry.metrics import Metrics
 from tests.api.support import RunningDesk
@@ -159,6 +161,75 @@ async def test_a_revoked_token_stops_at_once(desk: RunningDesk, admin: aiohttp.C
     assert [(token["name"], token["author"], bool(token["revoked_at_unix_s"])) for token in listed["tokens"]] == [
         ("admin", "first start", False), ("ops-1", "admin", True),
     ]  # fmt: skip
+
+
+async def a_token(admin: aiohttp.ClientSession, name: str) -> dict[str, str]:
+    """The headers of somebody with a new token."""
+    async with admin.post("/v1/tokens", json={"name": name, "role": "operator", "reason": "new colleague"}) as response:
+        assert response.status == 201
+        return {"Authorization": f"Bearer {(await response.json())['token']}"}
+
+
+async def refused(admin: aiohttp.ClientSession, headers: dict[str, str]) -> None:
+    """Ask until this token is let in no more."""
+    while (await admin.get("/v1/status", headers=headers)).status != 401:
+        await asyncio.sleep(0)
+
+
+async def test_a_token_that_a_slow_disk_revokes_late_stops_when_it_is_revoked(
+    desk: RunningDesk, admin: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = await a_token(admin, "ops-1")
+    turns, real = threading.Event(), desk.store.tokens.revoke
+
+    def slowly(name: str, at_unix_s: float) -> bool:
+        assert turns.wait(10)
+        return real(name, at_unix_s)
+
+    with monkeypatch.context() as slow:
+        slow.setattr("sipctl.api.state.STORE_TIMEOUT_S", 0.02)
+        slow.setattr(desk.store.tokens, "revoke", slowly)
+        assert (await admin.post("/v1/tokens/ops-1/revoke", json={"reason": "left"})).status == 503
+    assert (await admin.get("/v1/status", headers=headers)).status == 200, "and the admin was told that it is not done"
+    turns.set()
+    await asyncio.wait_for(refused(admin, headers), 5)
+    assert (await admin.post("/v1/tokens/ops-1/revoke", json={"reason": "left"})).status == 404
+
+
+async def test_tokens_are_read_anew_also_after_a_change_that_failed_and_again_until_they_can_be(
+    desk: RunningDesk, admin: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = await a_token(admin, "ops-1")
+    real_revoke, real_every, failures = desk.store.tokens.revoke, desk.store.tokens.every, [1, 2]
+
+    def revoked_and_failed(name: str, at_unix_s: float) -> bool:
+        real_revoke(name, at_unix_s)
+        raise StoreError("the disk said no, and did it") from OSError()
+
+    def unreadable_at_first() -> list[Token]:
+        if failures:
+            failures.pop()
+            raise StoreError("the disk said no") from OSError()
+        return real_every()
+
+    monkeypatch.setattr("sipctl.api.state.TOKENS_RETRY_S", 0.0)
+    monkeypatch.setattr(desk.store.tokens, "revoke", revoked_and_failed)
+    monkeypatch.setattr(desk.store.tokens, "every", unreadable_at_first)
+    assert (await admin.post("/v1/tokens/ops-1/revoke", json={"reason": "left"})).status == 503
+    await asyncio.wait_for(refused(admin, headers), 5)
+    assert failures == []
+
+
+async def test_who_listens_hears_nothing_more_once_the_token_is_revoked(desk: RunningDesk, admin: aiohttp.ClientSession) -> None:
+    headers = await a_token(admin, "ops-1")
+    async with admin.get("/v1/events", headers=headers) as gone, admin.get("/v1/events") as stays:
+        for listener in (gone, stays):
+            assert (await listener.content.readline()).startswith(b"retry")
+        assert (await admin.post("/v1/tokens/ops-1/revoke", json={"reason": "left"})).status == 200
+        desk.controller.say(Notice("decision", "acme goes to BCP", 5.0, {"group": "acme"}))
+        assert b"acme" not in await asyncio.wait_for(gone.content.read(), 5)
+        while b"acme goes to BCP" not in await asyncio.wait_for(stays.content.readline(), 5):
+            pass
 
 
 async def test_the_first_start_writes_an_admin_token_for_its_owner_only(desk: RunningDesk) -> None:
