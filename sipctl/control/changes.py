@@ -69,13 +69,21 @@ def _ill_formed(world: World, command: Command) -> No | None:
         return No("invalid", "reason-required", "a change needs a reason", "--reason TEXT")
     if len(command.reason) > MAX_TEXT:
         return No("invalid", "reason-too-long", f"a reason has at most {MAX_TEXT} characters")
-    if not at_least(command.role, OP_ROLES[command.op]):
-        who = f"{command.actor} is {command.role or 'of no role'}"
-        return No("refused", "role", f"{who}; {command.op} needs {OP_ROLES[command.op]}", "ask an admin for a token")
+    no = role_missing(command)
+    if no is not None:
+        return no
     unknown = sorted(set(command.force) - set(RULES))
     if unknown:
         return No("invalid", "unknown-rule", f"there is no safety rule {', '.join(unknown)}", f"one of {', '.join(RULES)}")
     return No("refused", "no-plan", "there is no live plan yet") if world.plan is None else None
+
+
+def role_missing(command: Command) -> No | None:
+    """Why this role may not give this command (one of OPS); None if it may. The desk asked already; this is the last word."""
+    if at_least(command.role, OP_ROLES[command.op]):
+        return None
+    who = f"{command.actor} is {command.role or 'of no role'}"
+    return No("refused", "role", f"{who}; {command.op} needs {OP_ROLES[command.op]}", "ask an admin for a token")
 
 
 def _judged(case: Case) -> Change | No:

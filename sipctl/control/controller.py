@@ -21,6 +21,7 @@ from sipctl.control.audit import Auditor, OpenAudit, no_audit
 from sipctl.control.auto_apply import AutoApply
 from sipctl.control.canary_state import Wish, read_wish
 from sipctl.control.canary_turn import resumed
+from sipctl.control.changes import role_missing
 from sipctl.control.dns import Resolver
 from sipctl.control.keyring import SECRET_BYTES, Stored, next_key_id, ring
 from sipctl.control.loop import Loop, StoreThread
@@ -337,8 +338,7 @@ class Controller:
                     self._tell_desk_faults()
                 elif isinstance(frame, CallReport):
                     self._put(Reported(frame))
-                elif self._loop is None:
-                    answer = Answer(frame.id, "failed", "the controller is starting", "starting", "try again in a moment")
+                elif (answer := self._refused_at_once(frame)) is not None:
                     self._auditor.asked(frame)
                     self._auditor.answered(answer)
                     link.send(answer)
@@ -351,6 +351,13 @@ class Controller:
         finally:
             self._desks.pop(number, None)
             link.close()
+
+    def _refused_at_once(self, command: Command) -> Answer | None:
+        """Why a command is not taken at all: nothing can be yet; or, of plans (`plan_change` asks the others), the role."""
+        if self._loop is None:
+            return Answer(command.id, "failed", "the controller is starting", "starting", "try again in a moment")
+        no = role_missing(command) if command.op in PLAN_OPS or command.op in CANARY_OPS else None
+        return None if no is None else Answer(command.id, no.status, no.text, no.code, no.hint)
 
     def _to_desks(self, frame: ToDesk) -> None:
         if not self._desks and not isinstance(frame, View):

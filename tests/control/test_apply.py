@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from sipctl.control.plan_history import content_of
+from sipctl.control.plan_requests import CANARY_OPS
+from sipctl.control.plan_requests import OPS as PLAN_OPS
 from sipctl.control.plans import STEPS
 from sipctl.control.ports import Answer, View
 from tests.control.world import FakeDesk, FakeRouter, Office, until
@@ -33,6 +35,18 @@ def live_texts(office: Office) -> dict[str, str]:
     revision = office.store.live_revision()
     assert revision is not None
     return dict(revision.files)
+
+
+@pytest.mark.parametrize("role", ["viewer", "", "nobody"])
+async def test_commands_of_plans_ask_for_the_role_here_too_not_only_at_the_api(office: Office, role: str) -> None:
+    desk = await office.start()
+    await applied(desk, ONE, role="editor")
+    await applied(desk, TWO, canary=50, canary_for_s=None, role="editor")
+    for op in (*PLAN_OPS, *CANARY_OPS):
+        answer = await desk.order(op, files=GOOD, to=1, permille=500, role=role)
+        assert (answer.status, answer.code) == ("refused", "role") and f"{op} needs editor" in answer.text
+    await until(lambda: (desk.view.status["canary"] or {}).get("permille") == 50)
+    assert (await desk.order("canary-grow", permille=100, role="editor")).status == "done"
 
 
 # -- rollback ------------------------------------------------------------------------------------------------------------------

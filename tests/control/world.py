@@ -270,10 +270,12 @@ class FakeDesk:
     def answers(self, operation: str) -> list[Answer]:
         return [frame for frame in self.frames if isinstance(frame, Answer) and frame.id == operation]
 
-    def begin(self, op: str, *, dry_run: bool = False, reason: str = "a test", **args: Any) -> Command:
+    def begin(
+        self, op: str, *, dry_run: bool = False, reason: str = "a test", role: str = "operator", **args: Any
+    ) -> Command:  # fmt: skip
         """Send one command."""
         self._count += 1
-        command = Command(f"{op}-{id(self)}-{self._count}", op, args, "ops-1", reason, dry_run)
+        command = Command(f"{op}-{id(self)}-{self._count}", op, args, "ops-1", reason, dry_run, role=role)
         self.say(command)
         return command
 
