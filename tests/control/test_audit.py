@@ -92,7 +92,7 @@ def test_admin_states_are_told_as_they_were_and_as_they_are() -> None:
 def test_an_operation_that_takes_its_time_has_a_record_of_its_end() -> None:
     scene = AuditedScene()
     scene.acks = False
-    scene.order("trunk-allow", trunk=scene.topology.trunks[0].name, cidr="198.51.100.0/28", until=2 * UNIX_S)
+    scene.order("trunk-allow", trunk=scene.topology.trunks[0].name, cidr="198.51.100.0/28", until=UNIX_S + 86_400.0)
     assert scene.last("operation").outcome == "accepted"
     scene.router_dies()
     held = scene.world.published
