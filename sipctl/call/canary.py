@@ -21,6 +21,7 @@ from sipctl.call.relay import OF_CANARY, SetUp
 from sipctl.call.setup import SetUps
 from sipctl.model.outcomes import CallOutcome
 from sipctl.routing.canary import canary_takes
+from sipctl.routing.counts import ENTRY, SBC, TENANT, TRUNK
 from sipctl.routing.live import Live
 from sipctl.routing.snapshot import Operating, ProbeSpec, Sbc
 from sipctl.sip.message import ASSERTED, CALL_ID, FROM, Message
@@ -252,22 +253,32 @@ class CanarySide:
     # -- what both sides share -------------------------------------------------------------------------------------------------
 
     def add(self, trunk_id: int, entry_id: int, tenant_id: int, step: int) -> None:
-        """Count a call also on the side that does not carry it."""
+        """Count a call also on the side that does not carry it, and tell the other routers: what only that side has, too."""
         snapshot, live = self.snapshot, self.live
+        shared = live.shared
         index = snapshot.trunk_by_id.get(trunk_id)
         if index is not None:
             live.trunk_calls[index] += step
+            if shared is not None:
+                shared.note(TRUNK, trunk_id, live.trunk_calls[index])
         index = snapshot.entry_point_by_id.get(entry_id)
         if index is not None:
             live.entry_calls[index] += step
+            if shared is not None:
+                shared.note(ENTRY, entry_id, live.entry_calls[index])
         index = snapshot.tenant_by_id.get(tenant_id)
         if index is not None:
             live.tenant_calls[index] += step
+            if shared is not None:
+                shared.note(TENANT, tenant_id, live.tenant_calls[index])
 
     def add_sbc(self, sbc_id: int, step: int) -> None:
         index = self.snapshot.sbc_by_id.get(sbc_id)
         if index is not None:
-            self.live.sbc_calls[index] += step
+            live = self.live
+            live.sbc_calls[index] += step
+            if live.shared is not None:
+                live.shared.note(SBC, sbc_id, live.sbc_calls[index])
 
     def note_new_call(self, trunk_id: int, now_s: float) -> None:
         """A new call by a trunk: its calls a second are limited over both sides."""

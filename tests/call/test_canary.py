@@ -13,11 +13,14 @@ from sipctl.call.relay import SetUp
 from sipctl.control.retire import retired_now
 from sipctl.dialplan.compile import compile_plan
 from sipctl.routing.canary import canary_takes, moved_sbcs, with_sbc_ids
+from sipctl.routing.counts import ENTRY
+from sipctl.routing.counts import SBC as SBC_CALLS
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.select import Target
 from sipctl.routing.snapshot import Canary, Operating, RoutingState
 from sipctl.routing.table import Table, load_table
 from tests.call.support import CARRIER, INSIDE, OUTSIDE, Bench, Out, a_request, a_response, an_invite
+from tests.call.test_shared import Machine
 from tests.support.plans import a_state
 
 EDGE = """
@@ -238,6 +241,32 @@ def test_an_entry_points_limit_holds_over_both_revisions() -> None:
         assert not invited(bench.receive(from_(caller, number))), "two are up, whoever carries them"
     assert bench.core.live.entry_calls == [2] and bench.core.canary is not None
     assert bench.core.canary.live.entry_calls == [2]
+
+
+def test_calls_of_what_only_the_new_plan_has_are_told_to_the_other_routers_also_as_they_end() -> None:
+    live, other = a_table(1), a_table(RENEWED, NEW, limit=", max_calls: 1")
+    topology = other.topology
+    (sales,) = topology.entry_points
+    limited = tuple(replace(sbc, max_calls=1) for sbc in topology.sbcs)
+    topology = replace(topology, entry_points=(replace(sales, id=type(sales.id)(77)),), sbcs=limited)
+    machine = Machine(both(live, Table(topology, other.numbers, other.hash, other.image), 500))
+    ours = callers(500)
+    here, there = machine.cores
+    assert here.canary is not None and there.canary is not None
+
+    def seen_there() -> tuple[int, int]:
+        shared = there.canary.live.shared  # type: ignore[union-attr]
+        assert shared is not None
+        return shared.elsewhere(ENTRY, 77), shared.elsewhere(SBC_CALLS, NEW_ID)
+
+    for number in range(3):
+        (invite,) = [data for _, data, to in machine.receive(0, from_(ours[0], number)) if data.startswith(b"INVITE")]
+        assert seen_there() == (1, 1) and not invited(machine.receive(1, from_(ours[1], 10 + number)))
+        machine.receive(0, a_response(invite, 200, b"Contact: <sip:agent@10.4.1.99:5060>\r\n"), INSIDE, (NEW, 5060))
+        assert seen_there() == (1, 1)
+        (index,) = here.ledger.calls.values()
+        here.ledger.end(index, "caller")
+        assert seen_there() == (0, 0), "its place is free for the other router"
 
 
 def test_a_trunks_calls_a_second_are_limited_over_both_revisions() -> None:
