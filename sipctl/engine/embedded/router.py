@@ -268,10 +268,15 @@ class Router:
         return faults
 
     def _take(self, table: Table, state: RoutingState) -> None:
-        """Raises: SnapshotError if the two do not fit; what was held before is held then."""
+        """Raises: SnapshotError if the two do not fit, or what the core raises; what was held before is held then."""
         canary = None if state.canary is None else self._tables.table(state.canary.table)
         snapshot = RoutingSnapshot.build(table, with_orders(state, self._orders), canary)
-        self._core.swap(snapshot, monotonic_s())
+        try:
+            self._core.swap(snapshot, monotonic_s())
+        except Exception:
+            if self._snapshot is not None:
+                self._core.swap(self._snapshot, monotonic_s())  # the core may have gone half of the way
+            raise
         self._snapshot, self._state, self._orders = snapshot, state, pending(state, self._orders)
         self._counters["publications_taken"] += 1
 
@@ -289,13 +294,13 @@ class Router:
         try:
             while fds:
                 self._tables.take(fds.pop(0))
-        except SnapshotError as error:
+        except Exception as error:  # noqa: BLE001 - what is not the publication's fault is raised again
             self._refuse(publication, error)
             return
         self._hold(publication)
 
     def _take_on(self) -> None:
-        """One step of the table that is being taken; after the last, its publication."""
+        """One step of the table that is being taken; after the last, its publication. Raises: as `_refuse`."""
         assert self._taking is not None
         publication, steps = self._taking
         try:
@@ -303,10 +308,11 @@ class Router:
             return
         except StopIteration:
             self._end_taking()
-            self._hold(publication)
-        except SnapshotError as error:
+        except Exception as error:  # noqa: BLE001 - what is not the publication's fault is raised again
             self._end_taking()
             self._refuse(publication, error)
+            return
+        self._hold(publication)
 
     def _end_taking(self) -> None:
         """Nothing is being taken any more; what the controller sent meanwhile is read from now on."""
@@ -318,14 +324,19 @@ class Router:
         if self._controller is not None:
             self._driver.watch(self._controller.fileno(), self._controller_ready)
 
-    def _refuse(self, publication: Publish, error: SnapshotError) -> None:
+    def _refuse(self, publication: Publish, error: Exception) -> None:
+        """Tell the controller, and go on with what is held. Raises: `error` if it is a fault of ours, for the driver's fence."""
         state = publication.state
+        is_ours = not isinstance(error, SnapshotError)
+        reason = f"the router cannot take it: {type(error).__name__}: {error}" if is_ours else str(error)
         self._counters["publications_refused"] += 1
-        self._say(Nack(self._assign.name, state.term, state.seq, str(error)))
-        self._log("publication-refused", term=state.term, seq=state.seq, reason=str(error))
+        self._say(Nack(self._assign.name, state.term, state.seq, reason))
+        self._log("publication-refused", term=state.term, seq=state.seq, reason=reason)
+        if is_ours:
+            raise error
 
     def _hold(self, publication: Publish) -> None:
-        """Go by a publication whose table is there."""
+        """Go by a publication whose table is there. Raises: as `_refuse`."""
         state = publication.state
         order = (state.term, state.seq)
         name = self._assign.name
@@ -346,7 +357,7 @@ class Router:
                 raise SnapshotError(f"unknown table {state.canary.table[:12]} of the canary")
             first = self._snapshot is None
             self._take(table, state)
-        except SnapshotError as error:
+        except Exception as error:  # noqa: BLE001 - what is not the publication's fault is raised again
             self._refuse(publication, error)
             return
         if first:
@@ -529,7 +540,7 @@ class Router:
         self._desk.due(now_s)
         self._driver.idle_until_s = now_s + DUTIES_S
         if self._taking is not None:
-            self._take_on()
+            self._driver.call(lambda *_: self._take_on())
         if self._driver.has_work:
             self._driver.idle_until_s = now_s
         if self._hand_off is not None:
