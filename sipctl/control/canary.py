@@ -11,7 +11,8 @@ few. It is looked at often, which is why MIN_Z is as high as it is: of a thousan
 (tests/control/test_canary_judge.py counts them).
 
 The window is the last WINDOW_S, or as far back as MIN_CALLS of the canary's set-ups need: a fall after hours is seen as fast as
-one at once, and a quiet site is judged all the same.
+one at once, and a quiet site is judged all the same. To a controller that began after the canary, what routers tell in
+its first seconds is what was before it: its window begins there, as soon as MIN_CALLS have come since.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ MIN_DROP: Final = 0.02
 MIN_Z: Final = 4.0
 WINDOW_S: Final = 600.0
 MARK_S: Final = 15.0
+HEARD_S: Final = 5.0  # within so long every router has told a new controller what it has counted
 MAX_MARKS: Final = 400
 MAX_SEEN: Final = 64  # router processes whose last word is kept
 
@@ -82,11 +84,20 @@ def total(seen: Seen) -> Ratio:
     return sum((Ratio(one.canary, one.others) for one in seen.routers.values()), Ratio())
 
 
-def marked(seen: Seen, unix_s: float) -> Seen:
-    """Note where a window may begin later, every MARK_S; what no window will begin at any more is forgotten."""
+def marked(seen: Seen, unix_s: float, since_unix_s: float) -> Seen:
+    """Note where a window may begin later, every MARK_S; what no window will begin at any more is forgotten.
+
+    Args:
+        since_unix_s: when the canary began.
+    """
     marks = seen.marks
     if not marks:
-        marks = ((unix_s, Ratio()),)  # whatever was told by now was seen since it began
+        marks = ((since_unix_s, Ratio()),)
+        if unix_s - since_unix_s >= MARK_S:  # this controller began later
+            marks = (*marks, (unix_s, total(seen)))
+    elif len(marks) == 2 and marks[0][0] == since_unix_s and 0.0 <= unix_s - marks[1][0] < HEARD_S:
+        whole = total(seen)
+        marks = marks if whole == marks[1][1] else (marks[0], (marks[1][0], whole))
     elif unix_s - marks[-1][0] >= MARK_S or unix_s < marks[-1][0]:
         marks = (*marks, (unix_s, total(seen)))
     begin = _begin(marks, total(seen), unix_s)
@@ -104,11 +115,17 @@ def window(seen: Seen, unix_s: float) -> Ratio:
 
 
 def _begin(marks: tuple[tuple[float, Ratio], ...], whole: Ratio, unix_s: float) -> int:
-    """The latest mark that is WINDOW_S old and has MIN_CALLS of either side after it; else the first."""
+    """The latest mark that is WINDOW_S old and has MIN_CALLS of either side after it; else the first.
+
+    Where there is no mark of WINDOW_S to twice that, since no controller noted any, a younger one stands for it.
+    """
     found = 0
     for at, (at_unix_s, until_then) in enumerate(marks):
         after = whole - until_then
-        if unix_s - at_unix_s < WINDOW_S or min(ended(after.canary), ended(after.others)) < MIN_CALLS:
+        is_young = unix_s - at_unix_s < WINDOW_S
+        if min(ended(after.canary), ended(after.others)) < MIN_CALLS:
+            break
+        if is_young and (at == 0 or unix_s - marks[found][0] < 2 * WINDOW_S):
             break
         found = at
     return found

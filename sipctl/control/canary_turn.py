@@ -91,7 +91,7 @@ def ticked(world: World, unix_s: float) -> tuple[World, Ended | None, int | None
         return world, None, None
     if unix_s - world.canary_retired_unix_s >= RETIRE_AGAIN_S:
         world = with_sources_kept(world, unix_s)
-    seen = marked(world.canary_seen, unix_s)
+    seen = marked(world.canary_seen, unix_s, running.wish.since_unix_s)
     ratio = window(seen, unix_s)
     verdict = judged(ratio)
     if (seen.judged, seen.is_well) != (verdict.text, verdict.well):

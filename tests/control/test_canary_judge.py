@@ -87,7 +87,7 @@ def test_what_is_judged_are_the_last_ten_minutes_so_a_late_fall_is_seen_soon() -
     for _ in range(12 * 240):
         at += 1
         now_s += 15.0
-        seen = marked(seen_more(seen, "r1:1", told((10 * at, 0, 0, 0), (190 * at, 0, 0, 0)), 7), now_s)
+        seen = marked(seen_more(seen, "r1:1", told((10 * at, 0, 0, 0), (190 * at, 0, 0, 0)), 7), now_s, 1e9)
         assert judged(window(seen, now_s)).fell is False
     assert len(seen.marks) < 60
     minutes = 0.0
@@ -95,9 +95,47 @@ def test_what_is_judged_are_the_last_ten_minutes_so_a_late_fall_is_seen_soon() -
     while not judged(window(seen, now_s)).fell:
         now_s, lost, minutes = now_s + 15.0, lost + 5, minutes + 0.25
         at += 1
-        seen = marked(seen_more(seen, "r1:1", told((10 * at - lost, 0, lost, 0), (190 * at, 0, 0, 0)), 7), now_s)
+        seen = marked(seen_more(seen, "r1:1", told((10 * at - lost, 0, lost, 0), (190 * at, 0, 0, 0)), 7), now_s, 1e9)
     assert minutes <= 2.0
     assert ended(window(seen, now_s).canary) < 600
+
+
+def until_it_falls_s(well_s: float) -> float:
+    """Of a canary that went well for so long, met a new controller, and loses 5 of 10 calls in each 15 s from then on."""
+    began_s = 1e9
+    well, now_s, lost = int(10 * well_s / 15), began_s + well_s, 0
+    seen = Seen()
+    for number in range(8):  # the routers come one after the other, and each tells all it has counted
+        share = told((well // 8, 0, 0, 0), (19 * well // 8, 0, 0, 0))
+        now_s += 0.5
+        seen = marked(seen_more(seen, f"r{number}:1", share, 7), now_s, began_s)
+    begin_s = now_s
+    while not judged(window(seen, now_s)).fell and now_s - begin_s < 3600.0:
+        now_s, lost = now_s + 15.0, lost + 5
+        bad = told((well // 8 + lost, 0, lost, 0), (19 * well // 8 + 19 * 2 * lost, 0, 0, 0))
+        seen = marked(seen_more(seen, "r7:1", bad, 7), now_s, began_s)
+    return now_s - begin_s
+
+
+def test_a_late_fall_is_seen_as_soon_by_a_controller_that_began_after_the_canary() -> None:
+    """All that it is told first was before its time, and does not thin what happens now."""
+    assert until_it_falls_s(6 * 3600.0) <= 90.0 and until_it_falls_s(48 * 3600.0) <= 90.0
+
+
+def test_a_controller_that_began_after_the_canary_judges_its_whole_life_until_enough_came_since() -> None:
+    seen, now_s = Seen(), 1e9 + 7200.0
+    for word in (told((400, 0, 0, 0), (8000, 0, 0, 0)), told((440, 0, 0, 0), (8900, 0, 0, 0))):
+        now_s += 6.0
+        seen = marked(seen_more(seen, "r1:1", word, 7), now_s, 1e9)
+        assert ended(window(seen, now_s).canary) == word.canary[0], "fifty of the canary's have not come since"
+    seen = marked(seen_more(seen, "r1:1", told((450, 0, 0, 0), (9000, 0, 0, 0)), 7), now_s + 6.0, 1e9)
+    assert window(seen, now_s + 6.0) == Ratio((50, 0, 0, 0), (1000, 0, 0, 0))
+
+
+def test_a_canary_of_a_few_minutes_is_judged_by_all_of_it_whoever_controls() -> None:
+    seen = marked(seen_more(Seen(), "r1:1", told((400, 0, 0, 0), (8000, 0, 0, 0)), 7), 1e9 + 300.0, 1e9)
+    seen = marked(seen_more(seen, "r1:1", told((500, 0, 0, 0), (9900, 0, 0, 0)), 7), 1e9 + 320.0, 1e9)
+    assert window(seen, 1e9 + 320.0) == Ratio((500, 0, 0, 0), (9900, 0, 0, 0))
 
 
 def test_a_quiet_site_is_judged_over_as_long_as_it_needs() -> None:
@@ -105,7 +143,7 @@ def test_a_quiet_site_is_judged_over_as_long_as_it_needs() -> None:
     seen, now_s = Seen(), 1e9
     for at in range(1, 5000):
         now_s += 15.0
-        seen = marked(seen_more(seen, "r1:1", told((at // 60, 0, 0, 0), (at * 2, 0, 0, 0)), 7), now_s)
+        seen = marked(seen_more(seen, "r1:1", told((at // 60, 0, 0, 0), (at * 2, 0, 0, 0)), 7), now_s, 1e9)
         assert len(seen.marks) <= MAX_MARKS + 1
     assert judged(window(seen, now_s)).well and now_s - seen.marks[0][0] > WINDOW_S
 
