@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from sipctl.control.ports import Ack, FromRouter, Nack, Observe, Publish
 from sipctl.engine.embedded import wire
-from sipctl.engine.embedded.router import Router, Wire
+from sipctl.engine.embedded.router import Router, Wire, open_as_many_as_allowed
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.snapshot import Listen
 from sipctl.routing.table import Table, encode_table, load_table
@@ -154,3 +156,48 @@ def test_a_publication_that_the_core_raises_on_is_refused_and_the_router_goes_on
     assert "ZeroDivisionError: an invariant" in next(frame.reason for frame in bench.heard if isinstance(frame, Nack))
     counters = bench.counters()
     assert (counters["core_exceptions"], counters["publications_refused"]) == (1, 1)
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """No file can be opened by this process."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_packet_whose_descriptors_find_no_place_costs_neither_the_controllers_link_nor_the_wire(bench: Bench) -> None:
+    one, two, three = images(3)
+    first, second, third = (load_table(image) for image in (one, two, three))
+
+    def script() -> Script:
+        bench.publish(1, first, one)
+        while not bench.said(Ack):
+            yield
+        bench.publish(2, second, two)
+        wire.send_packet(bench.supervisor, wire.encode(wire.Link("nobody")), [0])
+        with no_descriptor_left():
+            while not (bench.heard and isinstance(bench.heard[-1], Observe) and bench.counters()["packets_cut"] == 2):
+                yield
+        bench.publish(3, third, three)
+        while len(bench.said(Ack)) < 2:
+            yield
+
+    bench.run(script())
+    assert bench.said(Ack) == [1, 3]
+
+
+def test_a_router_may_open_as_many_files_as_its_user_allows() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[1]), before[1]))
+    try:
+        told = open_as_many_as_allowed()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+        assert told >= before[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import time
 from collections.abc import Iterator
@@ -159,6 +160,57 @@ def test_one_source_gets_so_many_connections_and_no_more(bench: Bench, monkeypat
     bench.connect()
     bench.turn_until_counted("tcp_accepted", 4)
     assert len(bench.streams) == 3
+
+
+def test_a_process_that_may_open_few_files_has_fewer_connections_and_refuses_the_rest(bench: Bench) -> None:
+    assert [module.room_for(files) for files in (1 << 20, 1024, 256, 0)] == [module.MAX_CONNECTIONS, 768, 0, 0]
+    bench.streams.close()
+    few = Streams(bench.driver, lambda host, port, index: True, bench.strangers.append, max_connections=1)
+    few.open([Listen("stream", "tcp", *bench.address, *bench.address)], [bench.listener])
+    bench.connect()
+    turn_until(bench.driver, lambda: few.counters["tcp_accepted"] == 1)
+    refused = bench.connect()
+    turn_until(bench.driver, lambda: few.counters["tcp_refused_limit"] == 1)
+    assert refused.recv(100) == b""
+    few.close()
+
+
+def test_without_a_descriptor_left_nothing_is_accepted_for_a_while_and_then_what_waited(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REST_S", 0.1)
+    monkeypatch.setattr(module, "SWEEP_S", 0.0)
+    tried: list[float] = []
+
+    class Listener:
+        """The listener of a process that has no descriptor left until the third try."""
+
+        def fileno(self) -> int:
+            return bench.listener.fileno()
+
+        def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+            tried.append(time.monotonic())
+            if len(tried) < 3:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return bench.listener.accept()
+
+    bench.streams._listeners[0] = Listener()  # type: ignore[assignment]
+    bench.connect()
+    bench.turn_until_counted("tcp_accepted")
+    assert tried[1] - tried[0] >= 0.09
+    assert tried[2] - tried[1] >= 0.09
+    assert bench.streams.counters["tcp_accept_rests"] == bench.streams.counters["tcp_refused_limit"] == 2
+
+
+def test_a_connection_for_which_no_descriptor_is_left_is_told_to_the_core(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_descriptor(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", no_descriptor)
+        bench.driver.call(lambda now_s, out, notes: out.append((0, MESSAGE, ("127.0.0.1", 5060))))
+    assert bench.core.failed == [(0, ("127.0.0.1", 5060))]
+    assert bench.streams.counters["tcp_refused_limit"] == 1
 
 
 def test_a_message_to_an_address_opens_one_connection_and_keeps_using_it(bench: Bench) -> None:

@@ -356,8 +356,12 @@ class Driver:
     def _send_again(self, where: int, data: bytes, address: Address) -> None:
         """A failed send may tell of another peer's ICMP error: the second failure is our own."""
         self.counters["send_retries"] += 1
+        sock = self._sockets.get(where)
+        if sock is None:  # of a connection, which has told already what became of it
+            self.counters["local_errors"] += 1
+            return
         try:
-            self._sockets[where].sendto(data, address)
+            sock.sendto(data, address)
         except OSError as failure:
             self.counters["local_errors"] += 1
             if failure.errno not in (errno.EAGAIN, errno.ENOBUFS):  # a full buffer is healed by retransmission

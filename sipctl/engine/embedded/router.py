@@ -14,9 +14,11 @@ import contextlib
 import gc
 import mmap
 import os
+import resource
 import select
 import signal
 import socket
+import sys
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
@@ -31,7 +33,7 @@ from sipctl.engine.embedded.driver import Driver
 from sipctl.engine.embedded.hand_off import HandOff, SharedCore, map_board
 from sipctl.engine.embedded.seen import seen
 from sipctl.engine.embedded.shared import from_fds
-from sipctl.engine.embedded.streams import Streams
+from sipctl.engine.embedded.streams import MAX_CONNECTIONS, Streams, room_for
 from sipctl.engine.embedded.tables import Tables
 from sipctl.engine.generation import decode_state, encode_state
 from sipctl.errors import SnapshotError
@@ -73,6 +75,7 @@ class Wire:
         self.sock: socket.socket | None = sock
         self.takeover = takeover
         self.build, self.layout = "", ""  # version of our code, how it lays out a slot's memory
+        self.cut = 0  # packets that arrived without their descriptors
         self.was_spoken_to = False  # the supervisor writes our run file first, so one that never spoke left no trace of us
         sock.setblocking(False)
         if takeover is not None:
@@ -91,14 +94,17 @@ class Wire:
         self.send(wire.Report(os.getpid(), slot, listens, holding, slots, self.build, self.layout), fds)
 
     def receive(self) -> tuple[wire.ToChild, list[int]] | None:
-        """The next frame, or None if there is none now; a dead supervisor's wire is closed."""
+        """The next frame, or None if there is none now; a dead supervisor's wire is closed, a packet that was cut is counted."""
         if self.sock is None:
             return None
         try:
             packet = wire.receive_packet(self.sock)
         except BlockingIOError:
             return None
-        except OSError:
+        except OSError as error:
+            if error.errno is None:
+                self.cut += 1
+                return None
             packet = None
         if packet is None:
             self.sock.close()
@@ -144,13 +150,23 @@ def run_router(
     gc.disable()  # the call path makes no cycles (DESIGN §4.6); what was imported is looked at once, before any call waits
     gc.collect()
     gc.freeze()
+    max_descriptors = open_as_many_as_allowed()
     control.build, control.layout = build, layout
     control.send(wire.Booted("router", os.getpid(), build, layout))
     assigned = _wait_as_spare(control, stopped)
     if assigned is None:
         return 0
-    router = Router(control, assigned[0], assigned[1], make_core, failpoints)
+    router = Router(control, assigned[0], assigned[1], make_core, failpoints, max_connections=room_for(max_descriptors))
     return router.run(stopped)
+
+
+def open_as_many_as_allowed() -> int:
+    """Raise this process's limit of open descriptors as far as its user may; returns what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _wait_as_spare(control: Wire, stopped: list[str]) -> tuple[wire.Assign, list[int]] | None:
@@ -178,6 +194,8 @@ def _wait_as_spare(control: Wire, stopped: list[str]) -> tuple[wire.Assign, list
                 return None
         if control.sock is None and not control.was_spoken_to:  # nobody would ever find us
             return None
+        if control.cut:  # perhaps our assignment, or what we were to keep: another spare may fare better
+            return None
     return None
 
 
@@ -185,7 +203,8 @@ class Router:
     """A router with its slot; see the module's docstring."""
 
     def __init__(
-        self, control: Wire, assign: wire.Assign, fds: Sequence[int], make_core: MakeCore, failpoints: frozenset[str]
+        self, control: Wire, assign: wire.Assign, fds: Sequence[int], make_core: MakeCore, failpoints: frozenset[str],
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._control = control
         self._assign = assign
@@ -206,7 +225,10 @@ class Router:
         self._desk = DeskLink(self._heed)
         self._hand_off = HandOff(self._core, self._shared, assign.slot, board) if board is not None else None
         self._driver = Driver(self._core if self._hand_off is None else self._hand_off, self._desk.heed)
-        self._streams = Streams(self._driver, self._knows, lambda host: self._log("stranger-connected", host=host))
+        self._max_connections = max_connections
+        self._streams = Streams(
+            self._driver, self._knows, lambda host: self._log("stranger-connected", host=host), max_connections
+        )
         self._tables = Tables()
         self._snapshot: RoutingSnapshot | None = None
         self._state: RoutingState | None = None  # as published; the snapshot is built of it and of the local orders
@@ -217,7 +239,7 @@ class Router:
         self._observed_s = 0.0
         self._wanted: dict[str, None] = {}
         self._generation = "none"
-        self._counters = {"frames_dropped": 0, "publications_taken": 0, "publications_refused": 0}
+        self._counters = {"frames_dropped": 0, "packets_cut": 0, "publications_taken": 0, "publications_refused": 0}
 
     def run(self, stopped: list[str]) -> int:
         """Boot, read, turn until stopped, leave in order."""
@@ -237,6 +259,8 @@ class Router:
         for fault in faults:
             self._log("snapshot-refused", reason=fault)
         self._log("router-ready", generation=self._generation, revision=self._revision, calls=self._core.calls)
+        if self._max_connections < MAX_CONNECTIONS:
+            self._log("connections-limited", by="the number of open files (ulimit -n)", connections=self._max_connections)
         driver.run(lambda now_s: self._duties(now_s, stopped))
         self._leave(stopped[0] if stopped else "told to stop")
         return 0
@@ -472,7 +496,11 @@ class Router:
                 packet = wire.receive_packet(self._controller)
             except BlockingIOError:
                 return
-            except OSError:
+            except OSError as error:
+                if error.errno is None:  # its descriptors found no place here: the link itself is whole
+                    self._counters["packets_cut"] += 1
+                    self._log("packet-cut", reason=str(error))
+                    continue
                 packet = None
             if packet is None:
                 self._disconnect()
@@ -516,6 +544,7 @@ class Router:
         counters = {**seen.counters, **driver.counters, **self._streams.counters, **self._desk.counters, **self._counters}
         if self._hand_off is not None:
             counters.update(self._hand_off.counters)
+        counters["packets_cut"] += self._control.cut
         counters["tcp_connections"] = len(self._streams)
         wanted = tuple(dict.fromkeys((*seen.wanted_names, *self._wanted)))[:MAX_WANTED_NAMES]
         self._say(

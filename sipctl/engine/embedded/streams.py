@@ -31,9 +31,12 @@ MAX_GONE = 4096  # closed flows whose listen is remembered
 CONNECT_TIMEOUT_S = 2.0
 IDLE_S = 900.0  # no byte either way
 SWEEP_S = 0.25
+SPARE_DESCRIPTORS = 256  # left of what the process may open for all that is no connection: listens, tables, links, a packet's
+REST_S = 1.0  # a listen that this process or machine has no descriptor or memory for accepts nothing for so long
 ELSEWHERE_BASE = 1 << 40  # numbers from here on are connections of other routers of this machine (hand_off.py)
 
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EAGAIN})
+_USED_UP = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _ONE_OF_ALL = select.EPOLLIN | select.EPOLLEXCLUSIVE  # one router of several is woken for a connection
 _ECHOED = frozenset({b"via", b"from", b"to", b"call-id", b"cseq"})
 _PHRASES = {413: b"Request Entity Too Large", 513: b"Message Too Large"}
@@ -74,12 +77,17 @@ class Connection:
 class Streams:
     """All connections of a router."""
 
-    def __init__(self, driver: Driver, known: Identify, stranger: Callable[[str], None]) -> None:
+    def __init__(
+        self, driver: Driver, known: Identify, stranger: Callable[[str], None], max_connections: int = MAX_CONNECTIONS
+    ) -> None:
         """Args:
         known: is (host, port, listen) in the plan, asked before anything is read.
         stranger: told the address of each connection turned away.
+        max_connections: how many there may be at once, accepted and opened (`room_for`).
         """
         self._driver = driver
+        self._max_connections = max_connections
+        self._resting: dict[int, float] = {}  # listens that accept nothing now, and until when
         self._known = known
         self._stranger = stranger
         self._listens: Sequence[Listen] = ()
@@ -98,6 +106,7 @@ class Streams:
                 "tcp_closed",
                 "tcp_strangers",
                 "tcp_refused_limit",
+                "tcp_accept_rests",
                 "tcp_bad_framing",
                 "tcp_connect_failed",
                 "tcp_timeouts",
@@ -114,7 +123,10 @@ class Streams:
                 continue
             sock.setblocking(False)
             self._listeners[index] = sock
-            self._driver.watch(sock.fileno(), lambda _mask, index=index: self._accept(index), _ONE_OF_ALL)  # type: ignore[misc]
+            self._watch_listener(index)
+
+    def _watch_listener(self, index: int) -> None:
+        self._driver.watch(self._listeners[index].fileno(), lambda _mask: self._accept(index), _ONE_OF_ALL)
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -130,6 +142,7 @@ class Streams:
         for sock in self._listeners.values():
             self._driver.unwatch(sock.fileno())
         self._listeners.clear()
+        self._resting.clear()
         for connection in list(self._flows.values()):
             self._close(connection)
 
@@ -191,15 +204,19 @@ class Streams:
                 sock, source = self._listeners[index].accept()
             except BlockingIOError:
                 return
-            except OSError:  # the peer left before we looked, or we ran out of descriptors: counted with the limits
+            except OSError as error:  # the peer left before we looked, or we ran out of descriptors: counted with the limits
                 self.counters["tcp_refused_limit"] += 1
+                if error.errno in _USED_UP:  # the connection waits on, and would wake us again at once
+                    self.counters["tcp_accept_rests"] += 1
+                    self._driver.unwatch(self._listeners[index].fileno())
+                    self._resting[index] = self._driver.now_s + REST_S
                 return
             address = (str(source[0]), int(source[1]))
             if not self._known(address[0], address[1], index):
                 self.counters["tcp_strangers"] += 1
                 self._stranger(address[0])
                 sock.close()
-            elif len(self._flows) >= MAX_CONNECTIONS or self._per_source.get(address[0], 0) >= MAX_PER_SOURCE:
+            elif len(self._flows) >= self._max_connections or self._per_source.get(address[0], 0) >= MAX_PER_SOURCE:
                 self.counters["tcp_refused_limit"] += 1
                 sock.close()
             else:
@@ -209,10 +226,14 @@ class Streams:
 
     def _connect(self, index: int, address: Address) -> Connection | None:
         listener = self._listeners.get(index)
-        if listener is None or len(self._flows) >= MAX_CONNECTIONS:
+        if listener is None or len(self._flows) >= self._max_connections:
             self.counters["tcp_refused_limit"] += 1
             return None
-        sock = socket.socket(listener.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            sock = socket.socket(listener.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError:  # no descriptor is left
+            self.counters["tcp_refused_limit"] += 1
+            return None
         try:
             host = listener.getsockname()[0]
             if host not in ("0.0.0.0", "::"):
@@ -347,6 +368,9 @@ class Streams:
         if now_s - self._swept_s < SWEEP_S:
             return
         self._swept_s = now_s
+        for index in [index for index, until_s in self._resting.items() if now_s >= until_s]:
+            del self._resting[index]
+            self._watch_listener(index)
         late = [connection for connection in self._flows.values() if self._is_late(connection, now_s)]
         for connection in late:
             self.counters["tcp_timeouts"] += 1
@@ -362,6 +386,11 @@ class Streams:
         if connection.started_s is not None and now_s - connection.started_s >= HEAD_DEADLINE_S:
             return True
         return now_s - connection.active_s >= IDLE_S
+
+
+def room_for(max_descriptors: int) -> int:
+    """How many connections a process may have that may open so many descriptors, 0..MAX_CONNECTIONS."""
+    return max(0, min(MAX_CONNECTIONS, max_descriptors - SPARE_DESCRIPTORS))
 
 
 def refusal(head: bytes, status: int) -> bytes:
