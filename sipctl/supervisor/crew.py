@@ -17,13 +17,13 @@ from pathlib import Path
 
 from sipctl.clock import monotonic_s
 from sipctl.engine.embedded import wire
-from sipctl.engine.embedded.shared import Shared
+from sipctl.engine.embedded.shared import Shared, fd_count
 from sipctl.routing.local_orders import LocalOrder
 from sipctl.routing.snapshot import Listen
 from sipctl.supervisor.children import Child, spawn
 from sipctl.supervisor.hand_off import DeathBoard
 from sipctl.supervisor.snapshots import Snapshots
-from sipctl.supervisor.sockets import open_sockets
+from sipctl.supervisor.sockets import ListenError, open_sockets
 from sipctl.supervisor.state_dir import StateDir
 from sipctl.supervisor.takeover import Inheritance
 
@@ -33,6 +33,7 @@ CALM_S = 30.0  # a child that lived so long starts anew without delay
 STOP_TIMEOUT_S = 5.0
 BOOT_DEATHS_BEFORE_OLDEST = 2
 LAYOUT_BYTES = 16  # at the start of a slot's memory: how it is laid out (call/records.py)
+SNAPSHOT_FDS = 9  # that ride with an assignment: state, table and canary's table of the held, the newest and the older snapshot
 LOOP_DEATHS = 3  # so many in a row are told as an alarm
 
 
@@ -184,7 +185,14 @@ class Crew:
         self.note_processes()
 
     def open_sockets(self, listens: Sequence[Listen]) -> None:
-        """Raises: ListenError if one cannot be opened."""
+        """Raises: ListenError if one cannot be opened, or if they are more than one packet carries to a router."""
+        slots, room = len(self.slots), max_listens(len(self.slots))
+        if len(listens) > room:
+            routers = "1 router" if slots == 1 else f"{slots} routers"
+            raise ListenError(
+                f"the plan has {len(listens)} listens: {routers} can have {room} at most, since each is given the sockets of all",
+                hint="run fewer routers (`sipctl run --routers`), or take listens out of the plan",
+            )
         self.sockets = open_sockets(listens, len(self.slots), self._note)
         self.listens = tuple(listens)
         for spare in self.spares:
@@ -382,6 +390,11 @@ class Crew:
                 self._note(f"{self.name(child)}, process {child.pid}, does not end: killed")
                 child.kill()
             child.reap()
+
+
+def max_listens(slots: int) -> int:
+    """How many listens so many routers can have: a router is given every slot's sockets, with all else, in one packet."""
+    return (wire.MAX_FDS - 1 - fd_count(slots) - SNAPSHOT_FDS) // slots
 
 
 def _layouts(child: Child) -> tuple[str, str]:
