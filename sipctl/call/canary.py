@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from sipctl.call.admit import caller_of
 from sipctl.call.relay import OF_CANARY, SetUp
 from sipctl.call.setup import SetUps
+from sipctl.call.verdicts import CALL_FAILED
 from sipctl.model.outcomes import CallOutcome
 from sipctl.routing.canary import canary_takes
 from sipctl.routing.counts import ENTRY, SBC, TENANT, TRUNK
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from sipctl.routing.join import Party, RoutingSnapshot
 
 MAX_PARTIES: Final = 65_536
+MAX_LOST: Final = 4096  # calls from sources that only the live plan has, known by their transactions so long as they are repeated
 
 
 class OwnJudge:
@@ -56,7 +58,7 @@ class CanarySide:
     """See the module's docstring; one for each canary, made anew with every snapshot."""
 
     __slots__ = (
-        "_core", "_inside", "_judge", "_parties", "call_judge", "counts", "listen_of", "live", "names", "others", "own",
+        "_core", "_inside", "_judge", "_lost", "_parties", "call_judge", "counts", "listen_of", "live", "names", "others", "own",
         "permille", "revision", "setups", "snapshot", "socket_of_listen",
     )  # fmt: skip
 
@@ -79,6 +81,7 @@ class CanarySide:
         self._core = core
         self._inside = False
         self._parties: dict[tuple[int, str, int], Party | None] = {}
+        self._lost: dict[bytes, None] = {} if before is None else before._lost  # transactions of lost calls, oldest first
         self.snapshot = snapshot
         self.revision = snapshot.revision
         self.permille = permille
@@ -137,6 +140,8 @@ class CanarySide:
             found = self._party(socket, up.host, up.port)
         if found is None or not (found.trunks or found.sbc is not None or found.pair is not None):
             core.count("retired_refused")
+            if taken and party.trunks:
+                self._lose(up.key)
         elif not taken:
             core.setups.begin(message, up, found, socket, address)
         else:
@@ -145,6 +150,15 @@ class CanarySide:
                 core.setups.begin(message, up, found, socket, address)
             finally:
                 self._leave()
+
+    def _lose(self, key: bytes) -> None:
+        """The edit took away the source of a call, which hears nothing; once, however often it is sent."""
+        if key in self._lost:
+            return
+        if len(self._lost) >= MAX_LOST:
+            self._lost.pop(next(iter(self._lost)))
+        self._lost[key] = None
+        self.counts[CALL_FAILED] += 1
 
     def _party(self, socket: int, host: str, port: int) -> Party | None:
         key = (socket, host, port)

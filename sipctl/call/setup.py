@@ -47,6 +47,7 @@ from sipctl.call.relay import (
     SetUp,
 )  # fmt: skip
 from sipctl.call.rewrite import Forged, edit_for, forged_of
+from sipctl.call.verdicts import CALL_FAILED
 from sipctl.errors import SipSyntaxError
 from sipctl.model.outcomes import BUSINESS_CAUSES, CallOutcome, outcome_of_status
 from sipctl.routing.counts import is_over
@@ -108,23 +109,23 @@ class SetUps:
             return
         refusal = self._admit(message, party)
         if refusal is not None:
-            self._refuse(message, up, socket, address, refusal)
+            self._refuse(message, up, socket, address, refusal, by_plan=not party.trunks)
             return
         trunk = self._sole.get(party.trunks, -1)
         if trunk < 0:
             trunk = self._choose_trunk(party, snapshot, socket, message)
         if trunk < 0:
-            self._refuse(message, up, socket, address, Refusal(403, 21, "no trunk of this source matches"))
+            self._refuse(message, up, socket, address, Refusal(403, 21, "no trunk of this source matches"), by_plan=True)
             return
         sender = snapshot.trunks[trunk]
         asked = read_asked(message, sender)
         if isinstance(asked, Refusal):
-            self._refuse(message, up, socket, address, asked)
+            self._refuse(message, up, socket, address, asked, by_plan=True)
             return
         core.note_invite(sender.id)
         if party.sbc is not None and self._loops.is_loop(party.sbc, asked.caller, asked.dialled, core.now_s):
             core.count("loops")
-            self._refuse(message, up, socket, address, Refusal(482, 25, "the same call came again and again"))
+            self._refuse(message, up, socket, address, Refusal(482, 25, "the same call came again and again"), by_plan=True)
             return
         if not asked.priority and (core.is_shedding or len(core.invites) >= MAX_SETUPS):
             self._shed(message, up, socket, address)
@@ -250,12 +251,20 @@ class SetUps:
 
     # -- refusing --------------------------------------------------------------------------------------------------------------
 
-    def _refuse(self, message: Message, up: wire.Upstream, socket: int, address: tuple[str, int], refusal: Refusal) -> None:
-        """Answer an INVITE that was not looked up: it leaves no call record."""
+    def _refuse(
+        self, message: Message, up: wire.Upstream, socket: int, address: tuple[str, int], refusal: Refusal, by_plan: bool = False
+    ) -> None:  # fmt: skip
+        """Answer an INVITE that was not looked up: it leaves no call record.
+
+        Args:
+            by_plan: another plan might have taken it, so a canary is compared by it too.
+        """
         core = self._core
         relay = SetUp(up.key, socket, (up.host, up.port), _NOBODY)
         self._prepare(relay, message, up, b"", message.value(CALL_ID), message.from_tag())
         relay.searching = False
+        if by_plan and core.canary is not None:
+            core.canary.ended(relay, CALL_FAILED)
         extra = [wire.reason_line(refusal.cause, text=refusal.text.encode())]
         if refusal.extra:
             extra.append(refusal.extra)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sipctl.call import adopt as adopting
+from sipctl.call import canary as canary_side
 from sipctl.call.events import Answered, Attempt, Ended
 from sipctl.call.relay import SetUp
 from sipctl.control.retire import retired_now
@@ -17,7 +18,7 @@ from sipctl.routing.counts import ENTRY
 from sipctl.routing.counts import SBC as SBC_CALLS
 from sipctl.routing.join import RoutingSnapshot
 from sipctl.routing.select import Target
-from sipctl.routing.snapshot import Canary, Operating, RoutingState
+from sipctl.routing.snapshot import Admin, Canary, Operating, RoutingState
 from sipctl.routing.table import Table, load_table
 from tests.call.support import CARRIER, INSIDE, OUTSIDE, Bench, Out, a_request, a_response, an_invite
 from tests.call.test_shared import Machine
@@ -396,6 +397,82 @@ def test_a_set_up_that_is_cancelled_is_no_verdict_and_a_refused_number_is_a_fail
     bench.receive(invite.replace(b"INVITE", b"CANCEL"))
     bench.run(40.0)
     assert bench.core.canary is not None and bench.core.canary.counts == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("edit", "status"),
+    [(", called_from: p-called-party-id", b"404"), (", match: {header: {X-Site: b}}", b"403")],
+)
+def test_a_call_that_the_edit_refuses_before_it_is_looked_up_is_a_failure_of_the_canary(edit: str, status: bytes) -> None:
+    bench, ours, other = the_bench(sources=edit)
+    invite = from_(ours, 1)
+    for _ in range(2):
+        assert [data[8:11] for _, data, _ in bench.receive(invite) if data.startswith(b"SIP")] == [status]
+    bench.receive(from_(other, 2))
+    canary = bench.core.canary
+    assert canary is not None and (canary.counts, canary.others) == ([0, 0, 1, 0], [0, 0, 0, 0])
+
+
+def test_a_call_that_both_plans_refuse_before_it_is_looked_up_counts_on_either_side_alike() -> None:
+    tables = [a_table(at, host, sources=", called_from: p-called-party-id") for at, host in ((1, OLD), (RENEWED, NEW))]
+    bench = Bench(both(tables[0], tables[1], 500))
+    ours, rest = callers(500)[0], next(one for one in range(40) if one not in callers(500))
+    bench.receive(from_(ours, 1))
+    bench.receive(from_(rest, 2))
+    canary = bench.core.canary
+    assert canary is not None and (canary.counts, canary.others) == ([0, 0, 1, 0], [0, 0, 1, 0])
+
+
+def test_a_limit_that_both_plans_have_turns_calls_of_either_side_away_alike() -> None:
+    live, other = a_table(1, limit=", max_calls: 1"), a_table(RENEWED, NEW, limit=", max_calls: 1")
+    bench = Bench(both(live, other, 500))
+    ours, rest = callers(500), [one for one in range(40) if one not in callers(500)]
+    assert invited(bench.receive(from_(rest[0], 1)))
+    for at in range(1, 4):
+        bench.receive(from_(ours[at], 10 + at))
+        bench.receive(from_(rest[at], 20 + at))
+    canary = bench.core.canary
+    assert canary is not None and canary.counts == canary.others and sum(canary.counts) == 3
+
+
+def test_what_no_plan_would_take_is_no_verdict_on_one() -> None:
+    bench, ours, _ = the_bench()
+    out = bench.receive(from_(ours, 1).replace(b"Max-Forwards: 70", b"Max-Forwards: 0"))
+    assert [data[8:11] for _, data, _ in out] == [b"483"]
+    live, other = a_table(1), a_table(RENEWED, NEW)
+    bench.core.swap(both(live, other, 100, seq=2, node_admin=Admin.DISABLED), bench.now_s)
+    assert [data[8:11] for _, data, _ in bench.receive(from_(ours, 2))] == [b"503"]
+    canary = bench.core.canary
+    assert canary is not None and (canary.counts, canary.others) == ([0, 0, 0, 0], [0, 0, 0, 0])
+
+
+def moved_sources(table: Table) -> Table:
+    trunks = tuple(replace(trunk, sources=("203.0.113.64/28",)) for trunk in table.topology.trunks)
+    return Table(replace(table.topology, trunks=trunks), table.numbers, table.hash, table.image)
+
+
+def test_a_call_whose_source_the_edit_took_away_is_one_failure_of_the_canary_however_often_it_is_sent() -> None:
+    live, other = a_table(1), moved_sources(a_table(RENEWED, NEW))
+    bench = Bench(both(live, other, 100))
+    ours, rest = callers(100)[:2], next(one for one in range(99) if one not in callers(100))
+    for _ in range(3):
+        assert bench.receive(from_(ours[0], 1)) == []
+    bench.core.swap(both(live, other, 200, seq=2), bench.now_s)
+    assert bench.receive(from_(ours[0], 1)) == [] and bench.receive(from_(ours[1], 2)) == []
+    assert invited(bench.receive(from_(rest, 3))) == ([OLD] if rest not in callers(200) else [])
+    canary = bench.core.canary
+    assert canary is not None and canary.counts == [0, 0, 2, 0]
+
+
+@pytest.mark.interpreted
+def test_of_lost_calls_so_many_are_known_again_and_the_oldest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canary_side, "MAX_LOST", 3)
+    bench = Bench(both(a_table(1), moved_sources(a_table(RENEWED, NEW)), 500))
+    ours = callers(500)[0]
+    for number in (1, 2, 3, 4, 5, 5, 4, 3):
+        bench.receive(from_(ours, number))
+    canary = bench.core.canary
+    assert canary is not None and canary.counts[2] == 5 and len(canary._lost) == 3
 
 
 def test_everything_returns_to_zero_when_calls_of_both_sides_are_over() -> None:
