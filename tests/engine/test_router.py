@@ -182,14 +182,16 @@ def test_a_packet_whose_descriptors_find_no_place_costs_neither_the_controllers_
         bench.publish(2, second, two)
         wire.send_packet(bench.supervisor, wire.encode(wire.Link("nobody")), [0])
         with no_descriptor_left():
-            while not (bench.heard and isinstance(bench.heard[-1], Observe) and bench.counters()["packets_cut"] == 2):
+            while not bench.said(Nack) or not bench.router._control.cut:
                 yield
         bench.publish(3, third, three)
         while len(bench.said(Ack)) < 2:
             yield
 
     bench.run(script())
-    assert bench.said(Ack) == [1, 3]
+    bench.hear()
+    assert bench.counters()["packets_cut"] == 2
+    assert (bench.said(Ack), bench.said(Nack)) == ([1, 3], [2]), "the controller hears that its table did not arrive"
 
 
 def test_a_router_may_open_as_many_files_as_its_user_allows() -> None:

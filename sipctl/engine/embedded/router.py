@@ -101,10 +101,10 @@ class Wire:
             packet = wire.receive_packet(self.sock)
         except BlockingIOError:
             return None
-        except OSError as error:
-            if error.errno is None:
-                self.cut += 1
-                return None
+        except wire.CutError:
+            self.cut += 1
+            return None
+        except OSError:
             packet = None
         if packet is None:
             self.sock.close()
@@ -496,11 +496,10 @@ class Router:
                 packet = wire.receive_packet(self._controller)
             except BlockingIOError:
                 return
-            except OSError as error:
-                if error.errno is None:  # its descriptors found no place here: the link itself is whole
-                    self._counters["packets_cut"] += 1
-                    self._log("packet-cut", reason=str(error))
-                    continue
+            except wire.CutError as cut:
+                self._miss(cut)
+                continue
+            except OSError:
                 packet = None
             if packet is None:
                 self._disconnect()
@@ -517,6 +516,15 @@ class Router:
                 self._log("frame-refused", reason=str(error))
             finally:
                 wire.close_all(fds)
+
+    def _miss(self, cut: wire.CutError) -> None:
+        """Descriptors found no place here: the link itself is whole, and a publication without its table is refused."""
+        self._counters["packets_cut"] += 1
+        self._log("packet-cut", reason=str(cut))
+        with contextlib.suppress(msgspec.MsgspecError):
+            frame = _to_router.decode(cut.data)
+            if isinstance(frame, Publish):
+                self._refuse(frame, SnapshotError("its table did not arrive: this router has as many files open as it may"))
 
     def _disconnect(self) -> None:
         self._end_taking()

@@ -244,6 +244,14 @@ def to_child(data: bytes) -> ToChild:
 # -- packets -------------------------------------------------------------------------------------------------------------------
 
 
+class CutError(OSError):
+    """A packet did not arrive whole, most often since this process can open no file more; the link itself is whole."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__("a packet was cut")
+        self.data = data  # its frame, without descriptors; b"" if that was cut too
+
+
 def socket_pair() -> tuple[socket.socket, socket.socket]:
     """Two ends of a new link, non-blocking, not inherited by children unless handed over."""
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -276,7 +284,8 @@ def send_packet(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> No
 def receive_packet(sock: socket.socket) -> tuple[bytes, list[int]] | None:
     """One frame and the descriptors that came with it (the caller closes them); None once the peer is gone.
 
-    Raises: BlockingIOError if nothing is there; OSError for a broken link or a frame that was cut or is too long.
+    Raises: BlockingIOError if nothing is there; CutError for a packet that was cut; OSError for a broken link or a frame that
+        is too long.
     """
     try:
         data, ancillary, flags, _ = sock.recvmsg(MAX_PACKET_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
@@ -289,7 +298,7 @@ def receive_packet(sock: socket.socket) -> tuple[bytes, list[int]] | None:
     held = list(fds)
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         close_all(held)
-        raise OSError("a packet was cut")
+        raise CutError(b"" if flags & socket.MSG_TRUNC or data == _BIG else data)
     if not data:
         close_all(held)
         return None
