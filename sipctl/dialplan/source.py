@@ -21,7 +21,7 @@ MAX_FILES_BYTES: Final = 256 << 20  # of all files
 MAX_DEPTH: Final = 16
 MAX_VALUES: Final = 100_000  # of one file; numbers by the million belong into CSV
 FREE_VALUES: Final = 5_000  # so many may be as short as they like
-LEAST_VALUE_BYTES: Final = 8  # characters a value takes on average beyond that; plans take 15, and bombs of `[],` three
+LEAST_VALUE_BYTES: Final = 4  # characters a value takes on average beyond that; terse plans take 7, and bombs of `[],` three
 MAX_KEY_CHARS: Final = 256
 
 EDGE_FOLDER: Final = "sbc_configs/"

@@ -83,7 +83,6 @@ SHALLOW = {
     "empty lists": b"a: [" + b"[]," * (MIB // 3) + b"]",
     "letters": b"a: [" + b"b," * (MIB // 2) + b"]",
     "maps in a map": b"{" + b"".join(b"k%d: {b: 1}," % at for at in range(MIB // 16)) + b"}",
-    "short keys": b"".join(b"k%d: 1\n" % at for at in range(MIB // 10)),
     "lists five deep": b"a: [" + b"[[[[[]]]]]," * (MIB // 11) + b"]",
     "items of nothing": b"-\n" * (MIB // 2),
     "one key for ever": b"a: 1\n" * (MIB // 5),
@@ -165,6 +164,13 @@ def test_values_as_long_as_those_of_plans_are_read_up_to_the_limit() -> None:
     assert read is not None and not report.findings()
     assert read_yaml(PLAN, b"a:\n" + line * (MAX_VALUES - 2), report) is None
     assert [finding.code for finding in report.findings()] == ["yaml.too-many"]
+
+
+def test_a_terse_plan_of_many_entry_points_is_no_bomb() -> None:
+    report = Report({})
+    entries = b"".join(b"  e%d: {group: g}\n" % number for number in range(20_000))
+    assert read_yaml(PLAN, b"entry_points:\n" + entries, report) is not None
+    assert not report.findings()
 
 
 @pytest.mark.parametrize("name", ["a header of commas", "a row of commas", "a row on half a million lines"])
