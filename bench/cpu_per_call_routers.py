@@ -1,8 +1,8 @@
 """CPU time per call over all routers of a machine beside that of one router:  python -m bench.cpu_per_call_routers [--routers 4]
 
 Two sipctl run at once, one with one router and one with several, each with a SIPp carrier before it and a SIPp SBC behind: one
-peer on each side, so nothing spreads the calls but the routers themselves. Rounds alternate; quoted is the ratio of the medians of
-the routers' CPU time (user and system), and how the calls were spread. To be run on a quiet machine.
+peer on each side, so nothing spreads the calls but the routers themselves. Rounds alternate; quoted is the ratio of the medians
+of the routers' CPU time (user and system), and how the calls were spread. To be run on a quiet machine.
 """
 
 from __future__ import annotations
