@@ -237,6 +237,7 @@ class Control:
         kind, _, turned = op.partition("-")
         if kind in ("overlay", "switch"):
             self.granted.pop((kind, args[kind]), None)  # another wish: the old one is no promise any more
+            self._asked = {asked: one for asked, one in self._asked.items() if one[0] != (kind, args[kind])}
         if kind in ("overlay", "switch") and turned == "on":
             self._asked[name] = (kind, args[kind]), args.get("until") or 0.0
         self.put(Ordered(Command(name, op, args, "ops-1", "the world wants it", False, force)))
