@@ -1,7 +1,7 @@
 """Marks that decide how a test is run.
 
-Tests that start real processes wait more than they work, and must not starve behind those that only work: they are marked `serial`
-by the folder they are in and run in the second half of `make test`, a few at a time. Each has addresses of its own.
+Tests that start real processes wait more than they work, and must not starve behind those that only work: they are marked
+`serial` by the folder they are in and run in the second half of `make test`, a few at a time. Each has addresses of its own.
 """
 
 from pathlib import Path

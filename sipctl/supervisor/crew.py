@@ -130,9 +130,9 @@ class Crew:
         told = {name: (child.pid, child.is_at_work) for name, child in running.items()}
         for name in self._noted.keys() - told.keys():
             self._state.remove(f"{name}.json")
-        for name, (pid, is_ready) in told.items():
-            if self._noted.get(name) != (pid, is_ready):
-                self._state.note_process(name, pid, is_ready=is_ready)
+        for name, (pid, is_ready) in list(told.items()):
+            if self._noted.get(name) != (pid, is_ready) and not self._state.note_process(name, pid, is_ready=is_ready):
+                del told[name]  # a full disk: the next round tries again
         self._noted = told
 
     def troubles(self, now_s: float) -> dict[str, str]:

@@ -73,6 +73,8 @@ class Emergency:
         self._crew.orders = self._book.orders
         if self._book.orders:
             self._note(f"{len(self._book.orders)} orders given on this node stand: no controller has taken them yet")
+            for router in self._crew.routers():  # one that was silent when they were given follows them from now on
+                router.send(wire.Orders(self._book.orders))
 
     def settle(self) -> None:
         """A snapshot was written: the orders it holds need no file any more."""

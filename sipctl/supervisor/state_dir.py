@@ -123,11 +123,15 @@ class StateDir:
 
     # -- run files -------------------------------------------------------------------------------------------------------------
 
-    def note_process(self, name: str, pid: int, *, is_ready: bool = True) -> None:
-        """Name a process; `ready` tells whether it does its work yet, a spare's being to wait."""
+    def note_process(self, name: str, pid: int, *, is_ready: bool = True) -> bool:
+        """Name a process; `ready` tells whether it does its work yet, a spare's being to wait.
+
+        Returns: whether it stands there now; False on a full disk, which must stop nothing: say it again later.
+        """
         process = Process.now(pid)
-        if process is not None:
-            self.write(f"{name}.json", json.dumps({"pid": process.pid, "start": process.started, "ready": is_ready}))
+        if process is None:
+            return True
+        return self.write(f"{name}.json", json.dumps({"pid": process.pid, "start": process.started, "ready": is_ready}))
 
     def process(self, name: str) -> Process | None:
         """The process a run file names, if it is alive."""
@@ -143,13 +147,19 @@ class StateDir:
         found = {path.stem: self.process(path.stem) for path in sorted(self.run.glob("*.json"))}
         return {name: process for name, process in found.items() if process is not None}
 
-    def write(self, name: str, text: str) -> None:
-        """Replace a run file at once, so that nobody reads half of it."""
+    def write(self, name: str, text: str) -> bool:
+        """Replace a run file at once, so that nobody reads half of it; False if it cannot be written, and stands as it was."""
         path = self.run / name
         temporary = path.with_name(f".{name}.tmp")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.chmod(0o600)
-        temporary.rename(path)
+        try:
+            temporary.write_text(text + "\n", encoding="utf-8")
+            temporary.chmod(0o600)
+            temporary.rename(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            return False
+        return True
 
     def read(self, name: str) -> str:
         """What a run file says, or nothing."""

@@ -68,6 +68,7 @@ class Supervisor:
         self._api = ""  # where the desk serves now, once it said so
         self._revision = 0
         self._is_announced = False
+        self._may_carry: frozenset[str] = frozenset()  # roles without which calls are carried, from the start on
         self._said: set[str] = set()
         self._stop_reason = ""
         self._failure: wire.Fatal | None = None
@@ -129,6 +130,10 @@ class Supervisor:
             if listens is not None:
                 crew.open_sockets(listens)
         crew.take_in(inherited)
+        if crew.routers():  # they carry calls, whatever else does not start
+            self._may_carry = frozenset({"router", "controller", "desk"})
+        elif self._snapshots.best_first(oldest_only=False):
+            self._may_carry = frozenset({"controller", "desk"})
         self._go_on_with(kept)
         self._emergency.begin()
         if fault := self._door.open():
@@ -228,7 +233,7 @@ class Supervisor:
             self._note(f"{crew.name(child)} cannot start: {frame.text}")
             if child.role == "desk":
                 crew.wanted_api = self._settings.api  # if a free port was asked for, another one will do
-            if not self._is_announced and not crew.routers():
+            if not self._is_announced and not crew.routers() and child.role not in self._may_carry:
                 self._failure = frame
                 self._stop_reason = "a child cannot start"
 
@@ -251,11 +256,15 @@ class Supervisor:
         self._watch_start(self._crew.bury(child, now_s))
 
     def _watch_start(self, name: str) -> None:
-        """Before calls were ever carried, a child that keeps dying is for the operator to see."""
+        """Before calls were ever carried, a child that keeps dying is for the operator to see; where they are carried without
+        it, or can be from what is on disk, it is said and tried again."""
         backoff = self._crew.backoff
         role = name if name in backoff else "router"
         if not self._is_announced and backoff[role].failures >= MAX_START_FAILURES:
             text = f"{name} does not start: its last words are in {self._state.log / (role + '.stderr')}"
+            if role in self._may_carry:
+                self._remark(text)
+                return
             self._failure = wire.Fatal(text, exit_code=1)
             self._stop_reason = text
 

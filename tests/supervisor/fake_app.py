@@ -107,6 +107,8 @@ def main() -> int:
             return error.exit_code
     if arguments.role == "check":
         return 0
+    if arguments.role == os.environ.get("SIPCTL_FAKE_DYING"):
+        return 1
     sock = socket.socket(fileno=arguments.wire)
     if arguments.role == "router":
         failpoints = frozenset(os.environ.get("SIPCTL_FAILPOINTS", "").split(","))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -126,6 +128,46 @@ def test_router_and_supervisor_killed_together_lose_neither_socket_nor_memory(ho
         house.start()
         count = int(peer.recv(100).split()[3])
     assert count > before
+
+
+def test_a_desk_that_cannot_start_ends_no_router_that_was_taken_over(house: House) -> None:
+    house.seed()
+    house.start()
+    pid = house.ask()[0]
+    house.kill("supervisor")
+    house.kill("desk")
+    house.environment["SIPCTL_FAKE_DYING"] = "desk"
+    supervisor = house.start(wait=False)
+    eventually(lambda: "desk does not start" in house.log(), "it is said")
+    assert house.ask()[0] == pid
+    assert supervisor.poll() is None
+
+
+def test_calls_are_carried_from_what_is_on_disk_by_whatever_starts(house: House) -> None:
+    house.seed(seq=7)
+    house.environment["SIPCTL_FAKE_DYING"] = "desk"
+    supervisor = house.start(wait=False)
+    assert house.ask()[1:3] == (0, 7)
+    eventually(lambda: "desk does not start" in house.log(), "it is said")
+    assert house.ask()[1:3] == (0, 7)
+    assert supervisor.poll() is None
+
+
+def test_a_run_file_that_cannot_be_written_stands_as_it_was_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = StateDir(tmp_path)
+    state.prepare()
+    assert state.note_process("router-0", os.getpid())
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        assert not state.note_process("router-0", 1)
+    assert state.process("router-0") == Process.now(os.getpid())
+    assert [path.name for path in state.run.iterdir() if path.suffix == ".tmp"] == []
 
 
 def test_stopped_router_of_a_dead_supervisor_is_replaced_by_the_spare(house: House) -> None:
