@@ -24,7 +24,7 @@ run: ## route calls by ./dialplans and ./sbc_configs until Ctrl-C
 test: dev ## everything that decides whether a change is good
 	@failed=0; \
 	$(PY) -m pytest -n 2 --dist loadscope -m "not serial" || failed=1; \
-	$(PY) -m pytest -n 3 --dist worksteal -m serial || failed=1; \
+	$(PY) -m pytest -n 2 --dist loadfile -m serial || failed=1; \
 	exit $$failed
 
 check: dev ## ruff, mypy and the import rules, in under a minute
